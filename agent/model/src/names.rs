@@ -1,0 +1,370 @@
+//! The small texts of the model, each a type that holds only valid values.
+//!
+//! Every type parses from text ([`FromStr`]), prints as the same text and travels as a JSON string. The error of a
+//! failed parse, [`NotA`], reads as the end of a sentence: ``"`x_y` is not an RFC 1123 label"``.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is not what a type asks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {wanted}")]
+pub struct NotA {
+    /// The text that was refused.
+    pub text: String,
+    /// What was wanted, with its article.
+    pub wanted: &'static str,
+}
+
+/// A text type: what is wanted in words, and the JSON Schema facts about it.
+pub trait TextType: Sized + FromStr<Err = NotA> {
+    /// What is wanted, with its article: ``an RFC 1123 label``.
+    const WANTED: &'static str;
+    /// A regular expression (ECMA 262) that every valid text matches, for editors.
+    const PATTERN: &'static str;
+}
+
+macro_rules! text_types {
+    ($($(#[doc = $doc:literal])+ $name:ident: $wanted:literal, $pattern:literal, $valid:expr;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TextType for $name {
+            const WANTED: &'static str = $wanted;
+            const PATTERN: &'static str = $pattern;
+        }
+
+        impl FromStr for $name {
+            type Err = NotA;
+            fn from_str(text: &str) -> Result<Self, NotA> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(NotA { text: text.to_owned(), wanted: $wanted })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NotA;
+            fn try_from(text: String) -> Result<Self, NotA> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+text_types! {
+    /// The name of a cluster: an RFC 1123 label.
+    ClusterName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// The name of a node: an RFC 1123 label, since it becomes a hostname and a Kubernetes node name.
+    NodeName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// The name of a role: an RFC 1123 label.
+    RoleName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// The name of a static pod: an RFC 1123 label, since it is a file name and part of the pod's name in the cluster.
+    PodName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// The name of a thing inside a configuration file (a frontend, a certificate, a VRRP instance): an RFC 1123 label.
+    ItemName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// A DNS name: RFC 1123 labels joined by dots, at most 253 characters.
+    DnsName: "a DNS name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_dns_name;
+    /// A DNS name or an IP address, as a certificate's subject alternative name or a time server is written.
+    Host: "a DNS name or an IP address", "^[0-9A-Za-z:.-]+$", is_host;
+    /// A network interface name as Linux takes it: 1 to 15 bytes, no `/`, no `:`, no white space, not `.` or `..`.
+    InterfaceName: "a network interface name (at most 15 characters, no `/`, `:` or white space)", "^[^/:\\s]{1,15}$", is_interface_name;
+    /// An Ethernet address in lower case with colons, `52:54:00:12:34:56`.
+    MacAddress: "an Ethernet address like `52:54:00:12:34:56`, in lower case", "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", is_mac_address;
+    /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
+    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+@sha256:[0-9a-f]{64}$", is_image_reference;
+    /// A SHA-256 digest: 64 lower-case hex digits.
+    Sha256: "a SHA-256 digest (64 hex digits in lower case)", "^[0-9a-f]{64}$", is_sha256;
+    /// An absolute path without `.`, `..`, empty parts or a final `/`.
+    AbsolutePath: "an absolute path without `..`, `//` or a final `/`", "^/[^\\s]*[^/\\s]$", is_absolute_path;
+    /// A path below some folder: relative, without `.`, `..`, empty parts or a final `/`.
+    RelativePath: "a relative path that stays below its folder (no `..`, no leading or final `/`)", "^[^/].*$", is_relative_path;
+    /// The name of a systemd unit with its suffix, `haproxy.service`.
+    UnitName: "a systemd unit name with its suffix", "^[A-Za-z0-9:_.@\\\\-]+\\.(service|socket|target|timer|path|mount)$", is_unit_name;
+    /// A file mode as four octal digits in a string, `\"0640\"`; permission bits only.
+    FileMode: "a file mode of four octal digits between \"0000\" and \"0777\"", "^0[0-7]{3}$", is_file_mode;
+}
+
+impl FileMode {
+    /// The mode as a number.
+    pub fn bits(&self) -> u32 {
+        u32::from_str_radix(&self.0, 8).expect("a FileMode holds octal digits")
+    }
+}
+
+impl MacAddress {
+    /// The address with hyphens, as iPXE's `${mac:hexhyp}` prints it.
+    pub fn hyphenated(&self) -> String {
+        self.0.replace(':', "-")
+    }
+}
+
+impl ImageReference {
+    /// The manifest digest, `sha256:…`.
+    pub fn digest(&self) -> &str {
+        self.0.rsplit('@').next().expect("an ImageReference holds an `@`")
+    }
+}
+
+impl Host {
+    /// The IP address, when that is what the host is.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+}
+
+/// An IP address and a TCP or UDP port, `192.0.2.1:6443` or `[2001:db8::1]:6443`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Endpoint(pub SocketAddr);
+
+impl TextType for Endpoint {
+    const WANTED: &'static str =
+        "an IP address with a port, like `192.0.2.1:6443` or `[2001:db8::1]:6443`";
+    const PATTERN: &'static str = "^(\\[[0-9a-fA-F:.]+\\]|[0-9.]+):[0-9]{1,5}$";
+}
+
+impl FromStr for Endpoint {
+    type Err = NotA;
+    fn from_str(text: &str) -> Result<Self, NotA> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(Self(address)),
+            _ => Err(NotA { text: text.to_owned(), wanted: Self::WANTED }),
+        }
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = NotA;
+    fn try_from(text: String) -> Result<Self, NotA> {
+        text.parse()
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> String {
+        endpoint.0.to_string()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An IP address with the prefix length of its network, `192.0.2.11/24`: an interface's own address, not the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Cidr(pub ipnet::IpNet);
+
+impl Cidr {
+    /// The address without the prefix length.
+    pub fn address(&self) -> IpAddr {
+        self.0.addr()
+    }
+
+    /// Whether `address` lies in this address's network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl TextType for Cidr {
+    const WANTED: &'static str = "a CIDR address like `192.0.2.11/24` or `2001:db8::11/64`";
+    const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";
+}
+
+impl FromStr for Cidr {
+    type Err = NotA;
+    fn from_str(text: &str) -> Result<Self, NotA> {
+        text.parse().map(Self).map_err(|_| NotA { text: text.to_owned(), wanted: Self::WANTED })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = NotA;
+    fn try_from(text: String) -> Result<Self, NotA> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> String {
+        cidr.0.to_string()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn is_dns_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// A name whose last label is all digits would be read as an IP address by most programs (RFC 3696 section 2), so it
+/// has to be one.
+fn is_host(text: &str) -> bool {
+    let looks_like_ip =
+        text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    text.parse::<IpAddr>().is_ok() || (!looks_like_ip && is_dns_name(text))
+}
+
+/// The rules of `dev_valid_name` in Linux's net/core/dev.c.
+fn is_interface_name(text: &str) -> bool {
+    (1..=15).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && !text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+}
+
+fn is_mac_address(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    parts.len() == 6 && parts.iter().all(|part| part.len() == 2 && is_lower_hex(part))
+}
+
+fn is_image_reference(text: &str) -> bool {
+    match text.split_once("@sha256:") {
+        Some((name, hex)) => {
+            let first = name.split('/').next().unwrap_or_default();
+            is_sha256(hex)
+                && name.contains('/')
+                && (first.contains('.') || first.contains(':') || first == "localhost")
+                && name.split('/').skip(1).all(|part| !part.is_empty())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-".contains(&b))
+        }
+        None => false,
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && is_lower_hex(text)
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn is_absolute_path(text: &str) -> bool {
+    text.strip_prefix('/').is_some_and(is_relative_path)
+}
+
+fn is_relative_path(text: &str) -> bool {
+    !text.is_empty()
+        && text.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+        && !text.chars().any(|c| c.is_control())
+}
+
+fn is_unit_name(text: &str) -> bool {
+    let suffixes = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
+    let is_unit_character = |b: u8| b.is_ascii_alphanumeric() || b":_.@\\-".contains(&b);
+    text.len() <= 255
+        && text.bytes().all(is_unit_character)
+        && suffixes
+            .iter()
+            .any(|suffix| text.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
+}
+
+fn is_file_mode(text: &str) -> bool {
+    text.len() == 4 && text.starts_with('0') && text.bytes().all(|b| (b'0'..=b'7').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: TextType>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(text.parse::<T>().is_ok(), "{text:?} should be {}", T::WANTED);
+        }
+        for text in bad {
+            assert!(text.parse::<T>().is_err(), "{text:?} should not be {}", T::WANTED);
+        }
+    }
+
+    #[test]
+    fn texts() {
+        let long = "a".repeat(64);
+        check::<NodeName>(&["n1", "0", "a-b"], &["", "-a", "a-", "A", "a_b", "a.b", &long]);
+        check::<Host>(
+            &["time.example", "192.0.2.1", "2001:db8::1"],
+            &["", "192.0.2.300", "a..b", "fe80::g", "1.2.3"],
+        );
+        check::<InterfaceName>(
+            &["eth0", "bond0.100", "enp1s0f0np0"],
+            &["", "a/b", "a b", "..", "abcdefghijklmnop"],
+        );
+        check::<MacAddress>(
+            &["52:54:00:12:34:56"],
+            &["52:54:00:12:34", "52-54-00-12-34-56", "52:54:00:12:34:5G", "52:54:00:AA:34:56"],
+        );
+        let hex = "0123456789abcdef".repeat(4);
+        check::<ImageReference>(
+            &[&format!("r.example/a/b:1@sha256:{hex}"), &format!("localhost/a@sha256:{hex}")],
+            &[
+                "r.example/a:1",
+                &format!("a@sha256:{hex}"),
+                &format!("r.example/a@sha256:{}", &hex[1..]),
+                &format!("r.example//a@sha256:{hex}"),
+            ],
+        );
+        check::<AbsolutePath>(
+            &["/a", "/a/b.c"],
+            &["", "/", "a", "/a/", "/a/../b", "//a", "/a/./b"],
+        );
+        check::<RelativePath>(&["a", "a/b"], &["", "/a", "a/", "../a", "a//b"]);
+        check::<UnitName>(
+            &["a.service", "a@b.service"],
+            &["a", ".service", "a b.service", "a/b.service"],
+        );
+        check::<FileMode>(&["0640", "0000"], &["640", "1755", "0888", "00640"]);
+        check::<Endpoint>(
+            &["192.0.2.1:6443", "[::1]:80"],
+            &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80"],
+        );
+        check::<Cidr>(&["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.1", "192.0.2.1/33"]);
+    }
+
+    #[test]
+    fn file_mode_bits() {
+        assert_eq!("0640".parse::<FileMode>().unwrap().bits(), 0o640);
+    }
+}

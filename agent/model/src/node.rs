@@ -1,0 +1,451 @@
+//! [`Node`]: everything one machine is to be, resolved. Its JSON form is `node.json`, the contract the agent obeys.
+//!
+//! A `Node` holds no secrets: certificates, keys and tokens are named by path. It is made from a cluster by
+//! [`crate::cluster`], written into the Ignition config, and read on the host by [`Node::from_json`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{
+    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
+    InterfaceName, ItemName, MacAddress, NodeName, RoleName, Sha256, UnitName,
+};
+
+/// The `schema` value this build writes and reads.
+pub const NODE_SCHEMA: u32 = 1;
+
+/// Where the agent reads its node from.
+pub const NODE_JSON_PATH: &str = "/etc/basalt/node.json";
+
+/// One machine, resolved from the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Form of this document; always [`NODE_SCHEMA`].
+    pub schema: u32,
+    /// The cluster the node belongs to.
+    pub cluster: ClusterName,
+    /// Counts up with each change of the cluster; the agent refuses an older one.
+    pub generation: u64,
+    /// Hostname and Kubernetes node name.
+    pub name: NodeName,
+    /// The role that chose what runs here.
+    pub role: RoleName,
+    /// The disk that the operating system is installed on, when the machine is installed over PXE.
+    pub install_disk: Option<AbsolutePath>,
+    /// Interfaces, name servers.
+    pub network: Network,
+    /// NTP servers, in order of preference; empty leaves the operating system's own.
+    pub time_servers: Vec<Host>,
+    /// Kernel arguments that must be on the command line.
+    pub kernel_arguments: Vec<String>,
+    /// OpenSSH public keys of the `core` user.
+    pub ssh_authorized_keys: Vec<String>,
+    /// PEM certificates that the operating system trusts besides its own.
+    pub trust_anchors: BTreeMap<ItemName, String>,
+    /// Where the Kubernetes API is.
+    pub api: Api,
+    /// The haproxy static pod, when this node runs it.
+    pub haproxy: Option<Haproxy>,
+    /// The keepalived static pod, when this node runs it.
+    pub keepalived: Option<Keepalived>,
+    /// The core Vault, when the cluster has one.
+    pub vault: Option<Vault>,
+    /// The vault-agent static pod, when this node runs it.
+    pub vault_agent: Option<VaultAgent>,
+    /// Settings of the kubelet.
+    pub kubelet: Kubelet,
+    /// Settings of containerd.
+    pub containerd: Containerd,
+    /// The operating system image this node is to run.
+    pub image: NodeImage,
+}
+
+/// A node's own network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// In the order written; at least one has an Ethernet address.
+    pub interfaces: Vec<Interface>,
+    /// Name servers, in order of preference.
+    pub dns_servers: Vec<IpAddr>,
+    /// Domains searched for short names.
+    pub search_domains: Vec<DnsName>,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// The name the kernel shows.
+    pub name: InterfaceName,
+    /// What it is made of.
+    pub kind: InterfaceKind,
+    /// Own addresses with the prefix length of their network; empty for a bond's port.
+    pub addresses: Vec<Cidr>,
+    /// Default gateways through this interface: at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// Largest frame payload in bytes; the driver's own when absent.
+    pub mtu: Option<u32>,
+}
+
+/// What an interface is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum InterfaceKind {
+    /// A network card.
+    Ethernet {
+        /// Its permanent address.
+        mac: MacAddress,
+    },
+    /// Several network cards as one.
+    Bond {
+        /// Bonding mode, as the kernel names it.
+        mode: BondMode,
+        /// The interfaces joined, in order.
+        ports: Vec<InterfaceName>,
+        /// Milliseconds between link checks.
+        miimon_milliseconds: u32,
+    },
+    /// One IEEE 802.1Q network on top of another interface.
+    Vlan {
+        /// 1 to 4094.
+        id: u16,
+        /// The interface that carries it.
+        parent: InterfaceName,
+    },
+}
+
+/// Linux bonding modes (kernel documentation, `bonding.rst`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BondMode {
+    /// One port works, the others wait.
+    #[serde(rename = "active-backup")]
+    ActiveBackup,
+    /// LACP; the switch takes part.
+    #[serde(rename = "802.3ad")]
+    Ieee8023ad,
+    /// Spread by a hash of the addresses; the switch is set up for it by hand.
+    #[serde(rename = "balance-xor")]
+    BalanceXor,
+}
+
+/// The Kubernetes API as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// The name clients use.
+    pub host: DnsName,
+    /// The port clients use.
+    pub port: u16,
+    /// At most one of each family; moved between nodes by keepalived.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// The API servers themselves.
+    pub servers: Vec<Endpoint>,
+}
+
+/// The haproxy static pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Haproxy {
+    /// Container image, by digest.
+    pub image: ImageReference,
+    /// In the order written; names are unique, binds do not overlap.
+    pub frontends: Vec<Frontend>,
+    /// Loopback port of the health answers (`/healthz`, `/readyz`) and of statistics and Prometheus metrics.
+    pub monitor_port: u16,
+    /// Connections at once, all frontends together.
+    pub max_connections: u32,
+    /// Seconds to wait for a connection to a backend.
+    pub connect_timeout_seconds: u32,
+    /// Seconds of silence after which a connection is closed.
+    pub idle_timeout_seconds: u32,
+    /// Seconds of silence after which an upgraded or tunnelled connection is closed.
+    pub tunnel_timeout_seconds: u32,
+}
+
+/// One listening place of haproxy and the servers behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frontend {
+    /// Also the name of its backend.
+    pub name: ItemName,
+    /// Where it listens; `0.0.0.0` and `::` are every address of the family.
+    pub binds: Vec<Endpoint>,
+    /// How connections are carried.
+    pub mode: ProxyMode,
+    /// Name of a [`Certificate`]: haproxy ends TLS with it. Absent carries bytes as they come.
+    pub certificate: Option<ItemName>,
+    /// How a server's health is found.
+    pub check: HealthCheck,
+    /// At least one.
+    pub servers: Vec<Server>,
+}
+
+/// How haproxy carries connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyMode {
+    /// Bytes, without looking inside.
+    Tcp,
+    /// HTTP requests.
+    Http,
+}
+
+/// How haproxy finds out that a server works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HealthCheck {
+    /// A TCP connection succeeds.
+    Tcp,
+    /// `GET path` answers 200; over TLS without verification where `tls` is set, since the answer decides health only.
+    Http {
+        /// Absolute path of the request.
+        path: String,
+        /// Whether the server expects TLS.
+        tls: bool,
+    },
+}
+
+/// One server behind a frontend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Unique in its frontend.
+    pub name: ItemName,
+    /// Where it listens.
+    pub address: Endpoint,
+}
+
+/// The keepalived static pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keepalived {
+    /// Container image, by digest.
+    pub image: ImageReference,
+    /// At least one; names and VRIDs are unique.
+    pub instances: Vec<VrrpInstance>,
+}
+
+/// One VRRP instance (RFC 9568) in which this node takes part. One address family each, as the protocol wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VrrpInstance {
+    /// Unique on this node.
+    pub name: ItemName,
+    /// Virtual router identifier, 1 to 255; unique in the network segment.
+    pub virtual_router_id: u8,
+    /// Before checks add to it, 1 to 253; the highest holds the addresses.
+    pub priority: u8,
+    /// The interface that carries the addresses.
+    pub interface: InterfaceName,
+    /// Seconds between advertisements, 1 to 40.
+    pub advert_interval_seconds: u8,
+    /// This node's own address, from which advertisements are sent.
+    pub source: IpAddr,
+    /// The other nodes of the instance; at least one, all of the family of `source`.
+    pub peers: Vec<IpAddr>,
+    /// The addresses that move, with the prefix length of the network they live in.
+    pub virtual_addresses: Vec<Cidr>,
+}
+
+/// The core Vault (or OpenBao), reached directly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// `https://host:port` of each server; tried in order.
+    pub addresses: Vec<String>,
+    /// Name of the trust anchor that signs Vault's own certificate.
+    pub ca: ItemName,
+    /// How the node proves who it is.
+    pub auth: VaultAuth,
+    /// Mount path of the PKI secrets engine.
+    pub pki_mount: String,
+    /// PKI role that signs, unless a certificate names another.
+    pub pki_role: String,
+    /// The certificates this node fetches and keeps fresh.
+    pub certificates: Vec<Certificate>,
+}
+
+/// How a node logs in to Vault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum VaultAuth {
+    /// AppRole, with a secret id in a file.
+    AppRole {
+        /// Mount path of the auth method.
+        mount: String,
+        /// The role id; not a secret by itself.
+        role_id: String,
+        /// The file that holds the secret id.
+        secret_id_file: AbsolutePath,
+    },
+    /// TLS certificates.
+    Cert {
+        /// Mount path of the auth method.
+        mount: String,
+        /// Name of the role; Vault tries all when absent.
+        role: Option<String>,
+        /// The file with the client certificate and its chain.
+        certificate_file: AbsolutePath,
+        /// The file with its private key.
+        key_file: AbsolutePath,
+    },
+}
+
+/// One certificate that Vault signs for this node; the key is made here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Unique on this node.
+    pub name: ItemName,
+    /// PKI role when it is not the Vault's default one.
+    pub pki_role: Option<String>,
+    /// Subject common name.
+    pub common_name: String,
+    /// Subject alternative names, already filled in for this node.
+    pub subject_alternative_names: Vec<Host>,
+    /// Wanted life in hours; Vault may give less.
+    pub ttl_hours: u32,
+    /// The folder that holds `certificate.pem`, `key.pem`, `ca.pem` and `combined.pem`.
+    pub directory: AbsolutePath,
+    /// User that owns the files.
+    pub owner: String,
+    /// Group that owns the files.
+    pub group: String,
+    /// Mode of the files with the key.
+    pub mode: FileMode,
+    /// What is told after a change.
+    pub reload: Vec<Reload>,
+}
+
+/// What is told that a file has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reload {
+    /// A static pod of this node.
+    Pod(crate::names::PodName),
+    /// A systemd unit.
+    Unit(UnitName),
+}
+
+/// The vault-agent static pod: renders templates for consumers, nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultAgent {
+    /// Container image, by digest.
+    pub image: ImageReference,
+    /// Loopback port of its metrics, which the probes ask.
+    pub metrics_port: u16,
+    /// At least one; destinations are unique.
+    pub templates: Vec<VaultTemplate>,
+}
+
+/// One file that vault-agent renders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultTemplate {
+    /// Unique on this node.
+    pub name: ItemName,
+    /// Template text in consul-template's language; holds paths of secrets, never their values.
+    pub contents: String,
+    /// The file it becomes, on the host.
+    pub destination: AbsolutePath,
+    /// Mode of the file.
+    pub mode: FileMode,
+}
+
+/// Settings of the standalone kubelet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubelet {
+    /// The address the node is known by; the kubelet looks names up without it.
+    pub node_ip: IpAddr,
+    /// The folder the kubelet reads manifests from; the agent owns it.
+    pub static_pod_directory: AbsolutePath,
+    /// Most pods at once.
+    pub max_pods: u32,
+    /// Millicores kept for the operating system.
+    pub system_reserved_cpu_millicores: u32,
+    /// Mebibytes kept for the operating system.
+    pub system_reserved_memory_mebibytes: u32,
+    /// Mebibytes a container's log file may have before it is rotated.
+    pub container_log_max_mebibytes: u32,
+}
+
+/// Settings of containerd.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Containerd {
+    /// The pause image; present on the node, never pulled.
+    pub sandbox_image: String,
+    /// Registry mirrors: registry host to base addresses, in order.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+}
+
+/// The operating system image a node is to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeImage {
+    /// Where nodes pull it from, `registry/name:tag`; absent when images are not pulled.
+    pub reference: Option<String>,
+    /// Container images baked in, to be in the runtime before a pod that needs them.
+    pub preload: Vec<Preload>,
+}
+
+/// A container image archive that is part of the operating system image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preload {
+    /// The name pods use.
+    pub reference: ImageReference,
+    /// The archive on the node.
+    pub path: AbsolutePath,
+    /// Digest of the archive.
+    pub sha256: Sha256,
+}
+
+/// A `node.json` that cannot be used, with the place.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}:{line}:{column}: {message}")]
+pub struct NodeJsonError {
+    /// The file as it was named.
+    pub path: String,
+    /// Counts from 1.
+    pub line: usize,
+    /// Counts from 1; in bytes, as JSON parsers count.
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl Node {
+    /// Reads `node.json`; `path` is only used to name the file in an error.
+    ///
+    /// # Errors
+    /// [`NodeJsonError`] names the first place that is not JSON, not known, missing or not valid.
+    pub fn from_json(path: &str, text: &str) -> Result<Node, NodeJsonError> {
+        let node: Node = serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line().max(1), error.column().max(1));
+            let whole = error.to_string();
+            let tail = format!(" at line {} column {}", error.line(), error.column());
+            let message = whole.strip_suffix(&tail).unwrap_or(&whole).to_owned();
+            NodeJsonError { path: path.to_owned(), line, column, message }
+        })?;
+        if node.schema != NODE_SCHEMA {
+            let message = format!("`schema` is {}, this agent reads {NODE_SCHEMA}", node.schema);
+            let line = 1 + text.lines().position(|line| line.contains("\"schema\"")).unwrap_or(0);
+            return Err(NodeJsonError { path: path.to_owned(), line, column: 1, message });
+        }
+        Ok(node)
+    }
+
+    /// `node.json`: two spaces of indentation, one final newline, the same bytes for the same node.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a Node has string keys only");
+        text.push('\n');
+        text
+    }
+}

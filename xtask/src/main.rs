@@ -1,0 +1,2 @@
+//! The whole toolchain behind one front door.
+fn main() {}
