@@ -8,4 +8,5 @@
 pub mod cache;
 pub mod needs;
 pub mod peers;
+pub mod programs;
 pub mod report;

@@ -13,7 +13,7 @@ const SYSTEM_FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];
 impl PeerSpec {
     /// The peer, when this machine has it: in the cache, else in `$PATH` and the folders for system programs. What is
     /// found outside the cache has to give the version that the row asks for.
-    pub fn find(&'static self) -> Option<Peer> {
+    pub fn find(&self) -> Option<Peer> {
         if let Some(program) = self.cached_file().filter(|file| file.exists()) {
             let version = self.version.unwrap_or("?").to_owned();
             return Some(Peer { name: self.name, program, version });
