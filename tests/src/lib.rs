@@ -1,5 +1,12 @@
 //! The lab: takes clusters and real programs, gives evidence; touches machines it made itself.
 //!
-//! Read [`peers`] first: how a test gets hold of a real program, and what happens when it is missing.
+//! Read [`peers`] first: how a test gets hold of a real program, and what happens when it is missing. [`needs`] is the
+//! same for root, [`report`] what both write down for `cargo xtask test`, [`cache`] where everything is kept.
+//! A node's life in the lab is then [`tree`] (a root tree of its own), [`ignition`] (the first boot's work on it) and
+//! [`namespaces`] (systemd as pid 1 over it), with [`wait`] for every state that takes its time.
 
+pub mod cache;
+pub mod needs;
 pub mod peers;
+pub mod programs;
+pub mod report;
