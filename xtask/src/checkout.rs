@@ -4,9 +4,12 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::command;
+
+/// A file that only our workspace has.
+const OURS: &str = "agent/model/Cargo.toml";
 
 /// Cargo, as the one that started us, else as found in `$PATH`.
 pub(crate) fn cargo() -> Command {
@@ -22,5 +25,9 @@ pub(crate) fn folder() -> Result<PathBuf> {
         command::run(cargo().args(["locate-project", "--workspace", "--message-format=plain"]))
             .context("this verb works on the project's checkout; go there first")?;
     let folder = PathBuf::from(manifest.trim_end());
-    Ok(folder.parent().expect("a manifest is in a folder").to_path_buf())
+    let folder = folder.parent().expect("a manifest is in a folder").to_path_buf();
+    if !folder.join(OURS).is_file() {
+        bail!("`{}` is another project's checkout; go to one of Basalt", folder.display());
+    }
+    Ok(folder)
 }
