@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{peers, test};
+use crate::{build_image, generate, peers, test};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -22,7 +22,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     #[command(flatten)]
+    Build(BuildVerb),
+    #[command(flatten)]
     Chore(ChoreVerb),
+}
+
+/// What makes nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildVerb {
+    /// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
+    BuildImage(build_image::Arguments),
 }
 
 /// What keeps the project in order.
@@ -32,6 +41,8 @@ pub(crate) enum ChoreVerb {
     Peers(peers::Arguments),
     /// Run every check and test, and say which real programs they ran against.
     Test(test::Arguments),
+    /// Write the files that are made from code, or check that they are not stale.
+    Generate(generate::Arguments),
 }
 
 /// Reads the command line; prints help or what is wrong with it, and ends the process, where that is the answer.
@@ -42,7 +53,10 @@ pub(crate) fn parse() -> Cli {
 
 /// clap has one heading for all subcommands, so the template carries the list, made from the groups' own types.
 fn command() -> Command {
-    let groups = [("Chores", ChoreVerb::augment_subcommands(Command::new("")))];
+    let groups = [
+        ("Build", BuildVerb::augment_subcommands(Command::new(""))),
+        ("Chores", ChoreVerb::augment_subcommands(Command::new(""))),
+    ];
     let verbs: String = groups.iter().map(|(heading, group)| section(heading, group)).collect();
     Cli::command().help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{verbs}Options:\n{{options}}\n"
@@ -81,6 +95,7 @@ mod tests {
               -q, --quiet    Print no progress, only results and errors
               -h, --help     Print help (see more with '--help')
               -V, --version  Print version
-        "#]].assert_eq(&help);
+        "#]]
+        .assert_eq(&help);
     }
 }

@@ -5,7 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::checkout;
+use crate::progress::Progress;
+use crate::{DIFFERS, checkout};
+
+/// The JSON Schema of `cluster.yaml`, made from the types that read it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Write nothing; exit with 3 when a file is stale.
+    #[arg(long)]
+    check: bool,
+}
 
 /// A generated file: where it is in the checkout, and what it should hold.
 struct Generated {
@@ -14,15 +23,15 @@ struct Generated {
 }
 
 fn all() -> Vec<Generated> {
-    vec![Generated { path: "agent/model/cluster.schema.json", contents: basalt_model::input::cluster_schema() }]
+    vec![Generated {
+        path: "agent/model/cluster.schema.json",
+        contents: basalt_model::input::cluster_schema(),
+    }]
 }
 
-/// Writes every generated file that is stale. With `check` it writes nothing and exits with 3 when one is.
-///
-/// # Errors
-/// When a file cannot be read or written.
-pub(crate) fn generate(check: bool) -> Result<ExitCode> {
-    let root = checkout::root()?;
+/// Writes every generated file that is stale. With `--check` it writes nothing and exits with 3 when one is.
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
+    let root = checkout::folder()?;
     let mut is_stale = false;
     for file in all() {
         let path = root.join(file.path);
@@ -30,12 +39,13 @@ pub(crate) fn generate(check: bool) -> Result<ExitCode> {
             continue;
         }
         is_stale = true;
-        if check {
-            eprintln!("{}: stale; run `cargo xtask generate`", file.path);
+        if arguments.check {
+            eprintln!("`{}` is stale; run `cargo xtask generate`", file.path);
         } else {
-            fs::write(&path, file.contents).with_context(|| format!("cannot write `{}`", file.path))?;
-            eprintln!("{}: written", file.path);
+            fs::write(&path, file.contents)
+                .with_context(|| format!("cannot write `{}`", file.path))?;
+            progress.step(format!("{}: written", file.path));
         }
     }
-    Ok(if check && is_stale { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    Ok(if arguments.check && is_stale { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }

@@ -2,9 +2,12 @@
 //!
 //! Read [`cli`] first: it lists the verbs. Each verb is a file of its own, with the type of its arguments and a `run`.
 
+mod build_image;
 mod checkout;
 mod cli;
 mod command;
+mod generate;
+mod output;
 mod peers;
 mod progress;
 mod table;
@@ -21,8 +24,14 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     let progress = progress::Progress::new(cli.quiet);
     let result = match cli.verb {
+        cli::Verb::Build(cli::BuildVerb::BuildImage(arguments)) => {
+            build_image::run(&arguments, &progress)
+        }
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Generate(arguments)) => {
+            generate::run(&arguments, &progress)
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -121,16 +121,21 @@ pub(super) fn check_target(dist: &Utf8Path, force: bool) -> Result<()> {
     if !metadata.is_dir() {
         bail!("`{dist}` is not a folder");
     }
-    let is_empty = fs::read_dir(dist).with_context(|| format!("cannot read `{dist}`"))?.next().is_none();
+    let is_empty =
+        fs::read_dir(dist).with_context(|| format!("cannot read `{dist}`"))?.next().is_none();
     if is_empty || force || read_manifest(dist).is_some() {
         return Ok(());
     }
-    bail!("`{dist}` was not written by this command; choose another folder with `--dist`, or replace it with `--force`")
+    bail!(
+        "`{dist}` was not written by this command; choose another folder with `--dist`, or replace it with `--force`"
+    )
 }
 
 fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
     let bytes = fs::read(dist.join(MANIFEST)).ok()?;
-    serde_json::from_slice::<Manifest>(&bytes).ok().filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
+    serde_json::from_slice::<Manifest>(&bytes)
+        .ok()
+        .filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
 }
 
 /// Makes `dist` hold `documents` and the image of `spec`, in one step; does nothing when it already does.
@@ -140,15 +145,16 @@ fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
 pub(super) fn build(
     dist: &Utf8Path,
     spec: &oci::Spec,
-    inputs: &str,
     documents: &[Document],
     force: bool,
     progress: &Progress,
 ) -> Result<Built> {
+    let inputs = spec.labels.get(INPUTS_LABEL);
     let old = if force { None } else { Old::read(dist) };
+    let old = old.filter(|old| inputs.is_some() && old.image_inputs.as_ref() == inputs);
+    let archive = format!("{}.ociarchive", spec.title);
     if let Some(old) = &old
-        && old.holds(documents)
-        && old.image_inputs.as_deref() == Some(inputs)
+        && old.holds(documents, &archive)
     {
         let (manifest, digest) = (old.manifest.clone(), old.digest.clone());
         return Ok(Built { dist: dist.to_owned(), manifest, changed: false, digest });
@@ -158,18 +164,22 @@ pub(super) fn build(
         stage.write(&document.path, |file| file.write_all(&document.contents))?;
     }
     let layout = stage.folder.join(LAYOUT);
-    let archive = format!("{}.ociarchive", spec.name);
-    let digest = match old.filter(|old| old.image_inputs.as_deref() == Some(inputs)) {
+    let digest = match old {
         Some(old) => {
             progress.step("keeping the image: nothing in it has changed");
             old.copy_image(&stage, &archive)?;
             old.digest
         }
         None => {
-            progress.step(&format!("composing the image `{}` from {} layers", spec.name, spec.components.len()));
-            let composed = oci::compose(spec, &layout)?;
+            progress.step(&format!(
+                "composing the image `{}` from {} layers",
+                spec.title,
+                spec.components.len()
+            ));
+            let composed =
+                oci::compose(spec, &layout).map_err(|error| hinted(&error, error.hint()))?;
             stage.write(&archive, |file| oci::archive(&layout, file).map_err(io::Error::other))?;
-            composed.manifest_digest
+            composed.manifest.to_string()
         }
     };
     let manifest = stage.manifest(documents, &archive, &digest)?;
@@ -189,23 +199,35 @@ impl Old {
     fn read(dist: &Utf8Path) -> Option<Old> {
         let manifest = read_manifest(dist)?;
         let is_same = |row: &Artefact| {
-            digest_of(&dist.join(&row.path)).is_ok_and(|(sha256, size)| sha256 == row.sha256 && size == row.size)
+            digest_of(&dist.join(&row.path))
+                .is_ok_and(|(sha256, size)| sha256 == row.sha256 && size == row.size)
         };
         if !manifest.artefacts.iter().all(is_same) {
             return None;
         }
-        let digest = manifest.artefacts.iter().find(|row| row.kind == Kind::OciLayout)?.digest.clone()?;
-        let image_inputs = oci::layout::label(&dist.join(LAYOUT), INPUTS_LABEL).ok().flatten();
+        let digest =
+            manifest.artefacts.iter().find(|row| row.kind == Kind::OciLayout)?.digest.clone()?;
+        let image_inputs = image_inputs(&dist.join(LAYOUT), &digest);
         Some(Old { folder: dist.to_owned(), manifest, image_inputs, digest })
     }
 
     /// Whether exactly `documents` stand beside the image.
-    fn holds(&self, documents: &[Document]) -> bool {
-        let is_image = |kind: Kind| matches!(kind, Kind::OciLayout | Kind::OciIndex | Kind::OciBlob | Kind::OciArchive);
+    fn holds(&self, documents: &[Document], archive: &str) -> bool {
+        let is_image = |kind: Kind| {
+            matches!(kind, Kind::OciLayout | Kind::OciIndex | Kind::OciBlob | Kind::OciArchive)
+        };
         let rows = self.manifest.artefacts.iter().filter(|row| !is_image(row.kind));
-        let there: BTreeMap<&str, &str> = rows.map(|row| (row.path.as_str(), row.sha256.as_str())).collect();
-        let is_there = |document: &Document| there.get(document.path.as_str()) == Some(&hex(&document.contents).as_str());
-        there.len() == documents.len() && documents.iter().all(is_there)
+        let there: BTreeMap<&str, &str> =
+            rows.map(|row| (row.path.as_str(), row.sha256.as_str())).collect();
+        let is_there = |document: &Document| {
+            there.get(document.path.as_str()) == Some(&hex(&document.contents).as_str())
+        };
+        let has_archive = self
+            .manifest
+            .artefacts
+            .iter()
+            .any(|row| row.kind == Kind::OciArchive && row.path == archive);
+        has_archive && there.len() == documents.len() && documents.iter().all(is_there)
     }
 
     fn copy_image(&self, stage: &Stage, archive: &str) -> Result<()> {
@@ -222,6 +244,16 @@ impl Old {
     }
 }
 
+/// The label of the image with the manifest `digest` in `layout`.
+fn image_inputs(layout: &Utf8Path, digest: &str) -> Option<String> {
+    let blob = |digest: &str| -> Option<serde_json::Value> {
+        let hex = digest.strip_prefix("sha256:")?;
+        serde_json::from_slice(&fs::read(layout.join("blobs/sha256").join(hex)).ok()?).ok()
+    };
+    let config = blob(blob(digest)?["config"]["digest"].as_str()?)?;
+    Some(config["config"]["Labels"][INPUTS_LABEL].as_str()?.to_owned())
+}
+
 /// The folder beside `dist/` in which the new result grows; removed when it is dropped.
 struct Stage {
     folder: Utf8PathBuf,
@@ -230,7 +262,9 @@ struct Stage {
 
 impl Stage {
     fn new(dist: &Utf8Path) -> Result<Stage> {
-        let (Some(parent), Some(name)) = (dist.parent(), dist.file_name()) else { bail!("`{dist}` has no name") };
+        let (Some(parent), Some(name)) = (dist.parent(), dist.file_name()) else {
+            bail!("`{dist}` has no name")
+        };
         let guard = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .tempdir_in(parent)
@@ -280,7 +314,11 @@ impl Stage {
 
     /// Puts the folder where `dist` is, in one step; what was there goes away with the guard.
     fn take_the_place_of(self, dist: &Utf8Path) -> Result<()> {
-        let flags = if dist.exists() { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        let flags = if dist.exists() {
+            RenameFlags::RENAME_EXCHANGE
+        } else {
+            RenameFlags::RENAME_NOREPLACE
+        };
         renameat2(AT_FDCWD, self.folder.as_std_path(), AT_FDCWD, dist.as_std_path(), flags)
             .with_context(|| format!("cannot put the result in the place of `{dist}`"))?;
         if let Some(parent) = dist.parent() {
@@ -308,8 +346,22 @@ fn files_below(folder: &Utf8Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// An error with what to do about it.
+fn hinted(error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> anyhow::Error {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  caused by: {cause}"));
+        source = cause.source();
+    }
+    match hint {
+        Some(hint) => anyhow::anyhow!("{text}\n  hint: {hint}"),
+        None => anyhow::anyhow!("{text}"),
+    }
+}
+
 /// SHA-256 and size of a file.
-fn digest_of(path: &Utf8Path) -> io::Result<(String, u64)> {
+pub(super) fn digest_of(path: &Utf8Path) -> io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];

@@ -9,18 +9,19 @@ mod dist;
 mod nodes;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use basalt_image::oci::{Architecture, Base, Spec};
+use anyhow::{Context, Result};
+use basalt_image::oci::{Base, Spec};
 use basalt_model::cluster::{BaseImage, Cluster};
 use basalt_model::report::Report;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::checkout;
 use crate::progress::Progress;
+use crate::{FAILED, checkout};
 
 /// The cluster that is built when none is named.
 const DEFAULT_CLUSTER: &str = "tests/clusters/lab/cluster.yaml";
@@ -28,12 +29,16 @@ const DEFAULT_CLUSTER: &str = "tests/clusters/lab/cluster.yaml";
 /// Where the result goes when no folder is named.
 const DEFAULT_DIST: &str = "dist";
 
+/// The time that images and their files have, in seconds since the Unix epoch: the same input gives the same bytes on
+/// every day.
+const EPOCH: u64 = 0;
+
 /// Compiles a cluster and writes its images, Ignition configs and PXE files.
 ///
 /// Every finding about `cluster.yaml` and the Butane files is printed at once, with its place, and nothing is written
 /// as long as one is an error. The result appears as a whole: an interrupted or failed run leaves the old one as it
 /// was. A run with nothing changed does no work.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The cluster to build.
     ///
@@ -62,70 +67,105 @@ pub(crate) struct Arguments {
     /// Prints the result as a table or as one JSON document.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: crate::output::Format,
-
-    /// Says nothing on stderr but findings and errors.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
-/// Runs the verb.
+/// Runs the verb. Findings go to stderr; the exit code is 1 when there are errors among them.
 ///
 /// # Errors
-/// When the cluster cannot be used, a file cannot be read, or the result cannot be written.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+/// When a file cannot be read, or the result cannot be written.
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
     let start = Instant::now();
-    let progress = Progress::new(arguments.quiet);
     let cluster_file = match &arguments.cluster {
         Some(file) => file.clone(),
-        None => checkout::root().context("name a cluster with `--cluster`")?.join(DEFAULT_CLUSTER),
+        None => checkout().context("name a cluster with `--cluster`")?.join(DEFAULT_CLUSTER),
     };
-    let dist = match (&arguments.dist, checkout::root()) {
-        (Some(dist), _) => dist.clone(),
-        (None, Ok(root)) => root.join(DEFAULT_DIST),
-        (None, Err(_)) => DEFAULT_DIST.into(),
+    let dist = match &arguments.dist {
+        Some(dist) => dist.clone(),
+        None => checkout()
+            .map(|folder| folder.join(DEFAULT_DIST))
+            .unwrap_or_else(|_| DEFAULT_DIST.into()),
     };
-    let dist = camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
+    let dist =
+        camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
     dist::check_target(&dist, arguments.force)?;
 
-    let folder = match cluster_file.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
-        _ => ".".into(),
-    };
-    let bytes = fs::read(&cluster_file).with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
+    let bytes = fs::read(&cluster_file)
+        .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
     let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
         Ok(parsed) => parsed,
-        Err(refused) => return refuse(&refused.0),
+        Err(refused) => return Ok(refuse(&refused.0)),
     };
-
-    progress.step(&format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let nodes = nodes::compile(&cluster, &folder, &mut report);
-    let base = base(&cluster, cluster_file.as_str(), &folder, &mut report);
-    let baked = components::check(&cluster, cluster_file.as_str(), &folder, &mut report);
-    let (Some(nodes), Some(base), Some(())) = (nodes, base, baked) else { return refuse(&report) };
-    if report.has_errors() {
-        return refuse(&report);
-    }
+    let folder = match cluster_file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    };
+    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
+    let documents = nodes::compile(&cluster, folder, &mut report);
+    let base = base(&cluster, folder, &mut report);
+    components::check(&cluster, folder, &mut report);
+    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
+        return Ok(refuse(&report));
+    };
     if !report.is_empty() {
         eprintln!("{report}");
     }
 
-    let agent = agent::find(arguments.agent.as_deref(), &progress)?;
-    let components = components::all(&cluster, &folder, &agent)?;
-    let spec = Spec {
-        base,
-        name: cluster.image.name.to_string(),
-        version: cluster.image.version.clone(),
-        components,
-        // Whatever changes the bytes of nodes' files without changing an entry of the image is no part of it.
-        inputs: None,
-    };
-    let built = dist::build(&dist, &spec, &cluster, &nodes, arguments.force, &progress)?;
+    let agent = agent::find(arguments.agent.as_deref(), progress)?;
+    let spec = spec(&cluster, folder, base, &agent)?;
+    let built = dist::build(&dist, &spec, &documents, arguments.force, progress)?;
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn checkout() -> Result<Utf8PathBuf> {
+    Ok(Utf8PathBuf::try_from(checkout::folder()?)?)
+}
+
 /// Prints what is wrong; nothing was written.
-fn refuse(report: &Report) -> Result<ExitCode> {
+fn refuse(report: &Report) -> ExitCode {
     eprintln!("{report}");
-    Ok(ExitCode::FAILURE)
+    ExitCode::from(FAILED)
+}
+
+/// The image that ours is derived from. `None` means that it cannot be had, and why was reported.
+fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
+    let base = &cluster.image.base;
+    match &base.value {
+        BaseImage::Scratch => Some(Base::Scratch),
+        BaseImage::Layout(layout) => {
+            let layout = folder.join(layout.as_str());
+            if layout.join("oci-layout").is_file() {
+                return Some(Base::Layout { folder: layout, reference: None });
+            }
+            report.error(base.place, &base.path, format!("`{layout}` is not an OCI layout")).hint(format!(
+                "copy an image there: `skopeo copy docker://quay.io/fedora/fedora-coreos:stable oci:{layout}`"
+            ));
+            None
+        }
+        BaseImage::Registry(reference) => {
+            let message = "a base image is read from a folder, and not fetched from a registry";
+            report.error(base.place, &base.path, message).hint(format!(
+                "fetch it with `skopeo copy docker://{reference} oci:{}` and write `base: oci:base`",
+                folder.join("base")
+            ));
+            None
+        }
+    }
+}
+
+/// What the image is made of, with a digest of all of it in a label.
+fn spec(cluster: &Cluster, folder: &Utf8Path, base: Base, agent: &agent::Agent) -> Result<Spec> {
+    let mut spec = Spec {
+        base,
+        architecture: agent.architecture,
+        title: cluster.image.name.to_string(),
+        version: cluster.image.version.clone(),
+        reference: format!("{}:{}", cluster.image.name, cluster.image.version),
+        created: EPOCH,
+        mtime: EPOCH,
+        labels: BTreeMap::from([("dev.basalt.cluster".to_owned(), cluster.name.to_string())]),
+        components: components::all(cluster, folder, agent)?,
+    };
+    spec.labels.insert(dist::INPUTS_LABEL.to_owned(), components::inputs(&spec)?);
+    Ok(spec)
 }
