@@ -81,6 +81,7 @@ mod tests {
               -q, --quiet    Print no progress, only results and errors
               -h, --help     Print help (see more with '--help')
               -V, --version  Print version
-        "#]].assert_eq(&help);
+        "#]]
+        .assert_eq(&help);
     }
 }

@@ -137,6 +137,7 @@ mod tests {
             skipped, needs root: boot::a
             failed: `cargo fmt --check`
             18 passed, 1 failed, 4 skipped
-        "#]].assert_eq(&text(&counts, &events, &failures));
+        "#]]
+        .assert_eq(&text(&counts, &events, &failures));
     }
 }
