@@ -1,5 +1,8 @@
 //! A node's first boot, without a virtual machine: real Ignition on a root tree, then real systemd over it.
 
+// clippy.toml allows it in tests; the helpers beside them are as much test.
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 

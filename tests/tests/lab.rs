@@ -1,5 +1,8 @@
 //! The lab itself: what it starts, it ends; what it makes, it removes. Also when a test fails, or is killed.
 
+// clippy.toml allows it in tests; the helpers beside them are as much test.
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
