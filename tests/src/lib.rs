@@ -6,7 +6,15 @@
 //! [`namespaces`] (systemd as pid 1 over it), with [`wait`] for every state that takes its time.
 
 pub mod cache;
+mod cgroup;
+pub mod command;
+mod console;
+pub mod ignition;
+pub mod namespaces;
 pub mod needs;
 pub mod peers;
 pub mod programs;
 pub mod report;
+mod scratch;
+pub mod tree;
+pub mod wait;

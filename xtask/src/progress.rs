@@ -13,6 +13,11 @@ impl Progress {
         Self { quiet }
     }
 
+    /// Whether other programs should be quiet too.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Says what is being done now.
     pub(crate) fn step(&self, text: impl Display) {
         if !self.quiet {

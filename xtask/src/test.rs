@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         peers::get_all(progress)?;
     }
     if arguments.filters.is_empty() {
-        for check in style_checks() {
+        for check in style_checks(progress) {
             perform(check, &checkout, progress, &mut failures)?;
         }
         events.push(match PeerSpec::named("cargo-deny").and_then(PeerSpec::find) {
@@ -80,6 +80,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if counts.is_incomplete {
         failures.push("`cargo test` did not finish".to_owned());
     }
+    if counts.passed + counts.failed == 0 && !arguments.filters.is_empty() && failures.is_empty() {
+        failures.push(format!("no test's name contains `{}`", arguments.filters.join("` or `")));
+    }
     print!("{}", summary::text(&counts, &events, &failures));
     let is_good = failures.is_empty() && counts.failed == 0;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
@@ -88,13 +91,18 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
 const DENY_TEST: &str = "cargo deny check";
 /// Advisories are not among them: their database is fetched from the network, and changes without a commit of ours.
 const DENY_ARGUMENTS: &[&str] =
-    &["--offline", "--log-level=error", "check", "bans", "licenses", "sources"];
+    &["--locked", "--log-level=error", "check", "bans", "licenses", "sources"];
 
-fn style_checks() -> [Command; 2] {
+fn style_checks(progress: &Progress) -> [Command; 2] {
     let (mut fmt, mut clippy) = (cargo(), cargo());
     fmt.args(["fmt", "--all", "--check"]);
-    clippy.args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    clippy.args(["clippy", "--workspace", "--all-targets"]);
+    clippy.args(quiet(progress)).args(["--", "--deny=warnings"]);
     [fmt, clippy]
+}
+
+fn quiet(progress: &Progress) -> Option<&'static str> {
+    progress.is_quiet().then_some("--quiet")
 }
 
 /// Runs one check with its output shown; a failed one is noted and does not end the run.
@@ -118,7 +126,7 @@ fn build_agent(checkout: &Path, progress: &Progress) -> Result<PathBuf> {
     progress.step("building: basalt-agent, as it is shipped");
     let mut build = cargo();
     build.current_dir(checkout).stdin(Stdio::null()).stderr(Stdio::inherit());
-    build.args(["build", "--quiet", "--release", "--package", "basalt-agent"]);
+    build.args(["build", "--release", "--package", "basalt-agent"]).args(quiet(progress));
     build.arg("--message-format=json-render-diagnostics");
     let output = build.output().context("cannot start cargo")?;
     if !output.status.success() {
@@ -143,9 +151,9 @@ fn run_tests(
     let report = tempfile::NamedTempFile::new()?;
     let mut test = cargo();
     test.current_dir(checkout).stdin(Stdio::null()).stdout(Stdio::piped());
-    test.args(["test", "--workspace", "--no-fail-fast", "--quiet", "--"]);
+    test.args(["test", "--workspace", "--no-fail-fast"]).args(quiet(progress)).arg("--");
     test.arg(if std::io::stdout().is_terminal() { "--color=always" } else { "--color=never" });
-    // One line per test instead of a dot: names of failed tests are read off them.
+    // One line per test, also with `--quiet`: names of failed tests are read off them.
     test.arg("--format=pretty").args(&arguments.filters);
     test.env(report::VARIABLE, report.path());
     test.env(programs::AGENT_VARIABLE, agent);

@@ -7,9 +7,6 @@ use e2e::report::Event;
 use super::count::Counts;
 use crate::table::table;
 
-/// More names than this in one row are only counted.
-const SHOWN_NAMES: usize = 3;
-
 /// The table of peers, what was skipped and why, what failed besides tests, and the counts as the last line.
 pub(super) fn text(counts: &Counts, events: &[Event], failures: &[String]) -> String {
     let mut text = String::from("\n");
@@ -20,7 +17,10 @@ pub(super) fn text(counts: &Counts, events: &[Event], failures: &[String]) -> St
     }
     let skipped = skipped(counts, events);
     for (reason, tests) in &skipped {
-        text += &format!("skipped, {reason}: {}\n", list(tests, usize::MAX));
+        text += &format!(
+            "skipped, {reason}: {}\n",
+            tests.iter().copied().collect::<Vec<_>>().join(", ")
+        );
     }
     for failure in failures {
         text += &format!("failed: {failure}\n");
@@ -62,8 +62,8 @@ fn peer_rows(events: &[Event]) -> Vec<[String; 4]> {
         [
             (*name).to_owned(),
             row.version.unwrap_or("missing").to_owned(),
-            list(&row.used, SHOWN_NAMES),
-            list(&row.missed, SHOWN_NAMES),
+            by_binary(&row.used),
+            by_binary(&row.missed),
         ]
     };
     std::iter::once(heading.map(str::to_owned)).chain(peers.iter().map(row)).collect()
@@ -87,12 +87,15 @@ fn skipped<'a>(counts: &Counts, events: &'a [Event]) -> BTreeMap<String, BTreeSe
     skipped
 }
 
-fn list(names: &BTreeSet<&str>, most: usize) -> String {
-    let shown: Vec<&str> = names.iter().copied().take(most).collect();
-    match names.len().saturating_sub(most) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+/// How many tests of which test binary: names would fill the screen, and those that matter are told below the table.
+fn by_binary(tests: &BTreeSet<&str>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for test in tests {
+        let binary = test.split_once("::").map_or(*test, |(binary, _)| binary);
+        *counts.entry(binary).or_default() += 1;
     }
+    let texts = counts.iter().map(|(binary, count)| format!("{count} in {binary}"));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -115,6 +118,7 @@ mod tests {
             used("haproxy", "2.6.12", "pods::b"),
             used("haproxy", "2.6.12", "pods::c"),
             used("haproxy", "2.6.12", "pods::d"),
+            used("haproxy", "2.6.12", "boot::a"),
             used("cargo-deny", "0.20.2", "cargo deny check"),
             missing("umoci", "image::a"),
             // Under `--require-peers` a test that misses a peer fails.
@@ -127,11 +131,11 @@ mod tests {
         let failures = ["`cargo fmt --check`".to_owned()];
         expect_test::expect![[r#"
 
-            peer        version  tests that used it                    tests that missed it
-            cargo-deny  0.20.2   cargo deny check
-            haproxy     2.6.12   pods::a, pods::b, pods::c and 1 more
-            skopeo      missing                                        image::b
-            umoci       missing                                        image::a
+            peer        version  tests that used it     tests that missed it
+            cargo-deny  0.20.2   1 in cargo deny check
+            haproxy     2.6.12   1 in boot, 4 in pods
+            skopeo      missing                         1 in image
+            umoci       missing                         1 in image
 
             skipped, `umoci` is missing: image::a
             skipped, needs root: boot::a
