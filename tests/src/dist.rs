@@ -66,7 +66,8 @@ impl Dist {
     /// # Panics
     /// When there is none or several.
     pub fn file(&self, kind: &str, node: Option<&str>) -> PathBuf {
-        let rows: Vec<&Artefact> = self.of_kind(kind).filter(|row| row.node.as_deref() == node).collect();
+        let rows: Vec<&Artefact> =
+            self.of_kind(kind).filter(|row| row.node.as_deref() == node).collect();
         assert_eq!(rows.len(), 1, "one file of kind `{kind}` for {node:?}: {rows:?}");
         self.folder.join(&rows[0].path)
     }
@@ -86,7 +87,8 @@ impl Dist {
                     continue;
                 }
                 let bytes = fs::read(&path).expect("a file of ours can be read");
-                let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let digest: String =
+                    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
                 let name = path.strip_prefix(&self.folder).expect("it stands below the folder");
                 files.insert(name.to_string_lossy().into_owned(), (digest, bytes.len() as u64));
             }
@@ -99,7 +101,13 @@ impl Dist {
 ///
 /// # Panics
 /// When the program cannot be started.
-pub fn build_image(xtask: &Path, agent: &Path, cluster: &Path, dist: &Path, more: &[&str]) -> Output {
+pub fn build_image(
+    xtask: &Path,
+    agent: &Path,
+    cluster: &Path,
+    dist: &Path,
+    more: &[&str],
+) -> Output {
     let mut command = Command::new(xtask);
     command.arg("build-image").arg("--cluster").arg(cluster).arg("--dist").arg(dist);
     command.arg("--agent").arg(agent).args(more);

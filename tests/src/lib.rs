@@ -7,8 +7,10 @@
 
 pub mod cache;
 mod cgroup;
+pub mod checkout;
 pub mod command;
 mod console;
+pub mod dist;
 pub mod ignition;
 pub mod namespaces;
 pub mod needs;

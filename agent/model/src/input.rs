@@ -28,7 +28,7 @@ record! {
         /// OpenSSH public keys of the `core` user on every node.
         ssh_authorized_keys: Vec<Located<String>>,
         /// Name servers, in order of preference, where a node has none of its own.
-        dns_servers: Vec<IpAddr>,
+        dns_servers: Vec<Located<IpAddr>>,
         /// Domains searched for short names.
         search_domains: Vec<DnsName>,
         /// NTP servers, in order of preference.
@@ -80,7 +80,7 @@ record! {
         /// Network interfaces, bonds and VLANs.
         interfaces: Vec<Located<InterfaceInput>>,
         /// Name servers of this node instead of the cluster's.
-        dns_servers: Vec<IpAddr>,
+        dns_servers: Vec<Located<IpAddr>>,
         /// OpenSSH public keys of the `core` user besides the cluster's.
         ssh_authorized_keys: Vec<Located<String>>,
         /// Kernel arguments besides those of the cluster and the role.

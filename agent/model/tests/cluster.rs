@@ -194,6 +194,20 @@ fn machines() {
 }
 
 #[test]
+fn name_servers() {
+    let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: 52:54:00:00:02:99\n  # Two";
+    let both = "addresses: [192.0.2.11/24, \"2001:db8:2::11/64\"]\n        gateways: [192.0.2.1, \"2001:db8:2::1\"]\n  # Two network cards as one.\n";
+    check(
+        both,
+        &format!("{only_ipv4} network cards as one.\n"),
+        &[
+            "f:<dns_servers>:26: dns_servers[1]: node `n1` has no address of the family of `2001:db8:2::2`\n  hint: give the node such an address, or name servers of its own with `dns_servers`",
+            "f:<virtual_addresses: [\"2001>:27: keepalived.instances[1].virtual_addresses[0]: node `n1` takes part and has no interface in the network of `2001:db8:2::10`",
+        ],
+    );
+}
+
+#[test]
 fn roles() {
     check(
         "  controller: {}",

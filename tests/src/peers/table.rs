@@ -187,6 +187,12 @@ pub const PEERS: &[PeerSpec] = &[
         "--version",
         same_package("keepalived"),
     ),
+    system(
+        "qemu-system-x86_64",
+        "boot iPXE scripts",
+        "--version",
+        package("qemu-system-x86", Some("qemu-system-x86-core")),
+    ),
     system("skopeo", "read and copy images", "--version", same_package("skopeo")),
     system("systemd-analyze", "verify unit files", "--version", same_package("systemd")),
     system("umoci", "unpack images", "--version", same_package("umoci")),

@@ -15,7 +15,7 @@ use super::agent::Agent;
 use super::dist;
 
 /// The files of the agent besides the program: where each goes, and what it holds.
-const AGENT_FILES: [(&str, &str); 6] = [
+const AGENT_FILES: [(&str, &str); 5] = [
     (
         "usr/lib/systemd/system/basalt-agent.service",
         include_str!("../../../agent/dist/basalt-agent.service"),
@@ -26,10 +26,6 @@ const AGENT_FILES: [(&str, &str); 6] = [
     (
         "usr/lib/basalt/agent.conf.d/10-defaults.json",
         include_str!("../../../agent/dist/agent.conf.d/10-defaults.json"),
-    ),
-    (
-        "usr/lib/systemd/system-preset/50-basalt.preset",
-        include_str!("../../../agent/dist/basalt.preset"),
     ),
 ];
 
@@ -132,10 +128,8 @@ fn agent(agent: &Agent) -> Result<Component> {
     let mut entries = vec![
         Entry::pinned_file("usr/bin/basalt-agent", 0o755, program, sha256),
         // Enabled by the image, so that an update of the image updates this too; a link in /etc would stay for ever.
-        Entry::symlink(
-            "usr/lib/systemd/system/multi-user.target.wants/basalt-agent.service",
-            "../basalt-agent.service",
-        ),
+        enabled("basalt-agent.service"),
+        enabled("kubelet.service"),
     ];
     let text = |(path, text): (&str, &str)| {
         Entry::file(path, 0o644, Source::Bytes(text.as_bytes().to_vec()))
@@ -144,9 +138,17 @@ fn agent(agent: &Agent) -> Result<Component> {
     Ok(Component { name: "agent".to_owned(), entries })
 }
 
+/// The link by which a unit of the image starts with the machine.
+fn enabled(unit: &str) -> Entry {
+    Entry::symlink(
+        format!("usr/lib/systemd/system/multi-user.target.wants/{unit}"),
+        format!("../{unit}"),
+    )
+}
+
 /// What the image says of itself on a node.
 fn config(cluster: &Cluster) -> Component {
-    let file = |file: &basalt_model::input::ImageFileInput| serde_json::json!({"path": format!("/{}", file.path), "sha256": file.sha256, "component": file.component});
+    let file = |file: &basalt_model::input::ImageFileInput| serde_json::json!({"path": format!("/{}", file.path.value), "sha256": file.sha256, "component": file.component});
     let preload = |item: &basalt_model::input::PreloadInput| serde_json::json!({"reference": item.reference.value, "sha256": item.sha256});
     let bill = serde_json::json!({
         "schema": 1,

@@ -113,7 +113,10 @@ fn network(input: &ClusterInput, node: &NodeInput) -> Network {
             .iter()
             .filter_map(|interface| self::interface(interface))
             .collect(),
-        dns_servers: if own.is_empty() { input.dns_servers.clone() } else { own.clone() },
+        dns_servers: if own.is_empty() { &input.dns_servers } else { own }
+            .iter()
+            .map(|server| server.value)
+            .collect(),
         search_domains: input.search_domains.clone(),
     }
 }

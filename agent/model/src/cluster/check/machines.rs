@@ -33,6 +33,22 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     );
     for node in &input.nodes {
         self::node(node, report);
+        name_servers(input, node, report);
+    }
+}
+
+/// A name server is asked from an address of its own family.
+fn name_servers(input: &ClusterInput, node: &NodeInput, report: &mut Report) {
+    let own = &node.dns_servers;
+    for server in if own.is_empty() { &input.dns_servers } else { own } {
+        let mut addresses = node.interfaces.iter().flat_map(|interface| &interface.addresses);
+        if !addresses.any(|own| own.address().is_ipv4() == server.is_ipv4()) {
+            let message =
+                format!("node `{}` has no address of the family of `{}`", *node.name, server.value);
+            report.error(server.place, &server.path, message).hint(
+                "give the node such an address, or name servers of its own with `dns_servers`",
+            );
+        }
     }
 }
 
