@@ -49,14 +49,24 @@ impl Console {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).replace('\r', "")
     }
-}
 
-impl Drop for Console {
-    fn drop(&mut self) {
+    /// Waits until all that was written is in the log, and gives it. The machine has to be gone.
+    pub(crate) fn finish(mut self) -> String {
+        self.close();
+        self.text()
+    }
+
+    fn close(&mut self) {
         self.held_open = None;
         if let Some(copier) = self.copier.take() {
             let _ = copier.join();
         }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

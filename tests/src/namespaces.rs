@@ -66,7 +66,7 @@ impl Machine {
             Ok(init) => init,
             Err(error) => {
                 let _ = parent.kill().and_then(|()| parent.wait());
-                return Err(error.context(format!("it printed:\n{}", console.text())));
+                return Err(error.context(format!("it printed:\n{}", console.finish())));
             }
         };
         let _stays_in_its_thread = PhantomData;
@@ -106,6 +106,17 @@ impl Machine {
             bail!("{command:?} failed in the machine ({}):\n{stdout}{stderr}", output.status);
         }
         Ok(stdout.trim_end().to_owned())
+    }
+
+    /// The units that failed, by name.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    pub fn failed_units(&self) -> Result<Vec<String>> {
+        let list =
+            self.output(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"])?;
+        let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        Ok(list.lines().filter_map(name).collect())
     }
 
     /// One property of a unit, as `systemctl show` prints it.

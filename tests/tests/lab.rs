@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use e2e::command::run;
 use e2e::namespaces::Machine;
 use e2e::needs::lab_or_skip;
+use e2e::peers::peer;
 use e2e::tree::Tree;
 use e2e::wait;
 
@@ -184,4 +186,26 @@ fn layers_go_over_the_tree_and_never_through_its_links() {
     // Debian's /bin is a link: a layer with a folder of that name does not fit this image.
     fs::create_dir(layer.path().join("bin")).unwrap();
     assert!(tree.lay_over(layer.path()).is_err());
+}
+
+#[test]
+fn images_are_unpacked_over_the_tree() {
+    let Some(umoci) = peer("umoci") else { return };
+    let Some(tree) = Tree::debian() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (layout, program) = (folder.path().join("layout"), folder.path().join("program"));
+    fs::write(&program, "program").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o750)).unwrap();
+    let umoci_does =
+        |arguments: &[&str]| run(Command::new(&umoci.program).args(arguments)).unwrap();
+    let image = format!("{}:node", layout.display());
+    umoci_does(&["init", "--layout", layout.to_str().unwrap()]);
+    umoci_does(&["new", "--image", &image]);
+    umoci_does(&["insert", "--image", &image, program.to_str().unwrap(), "/usr/libexec/program"]);
+
+    tree.unpack_image(&umoci, &layout, "node").unwrap();
+    assert_eq!(tree.read("/usr/libexec/program").unwrap(), "program");
+    let mode = tree.path("/usr/libexec/program").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o750);
+    assert!(tree.unpack_image(&umoci, &layout, "other").is_err());
 }
