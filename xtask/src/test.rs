@@ -8,17 +8,19 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use e2e::peers::{PeerSpec, REQUIRE_VARIABLE};
 use e2e::programs;
 use e2e::report::{self, Event};
 
+use crate::build_image::agent;
 use crate::checkout::{self, cargo};
 use crate::progress::Progress;
 use crate::{FAILED, command, peers};
 use count::Counts;
 
-/// First the style (`cargo fmt`, `cargo clippy`) and the dependencies (`cargo deny`), then every test of the workspace.
+/// First the style (`cargo fmt`, `cargo clippy`), generated files and the dependencies (`cargo deny`), then every test
+/// of the workspace.
 /// All of it runs even when something fails, so that one run shows every finding.
 ///
 /// It ends with a table of the real programs (peers) that tests ran against, and the line `N passed, N failed, N
@@ -27,9 +29,11 @@ use count::Counts;
 pub(crate) struct Arguments {
     /// Run only tests whose names contain one of these, and no checks of style and dependencies.
     filters: Vec<String>,
-    /// Get missing peers first, as `cargo xtask peers` does.
+    /// Do not get missing peers first, as `cargo xtask peers` does.
+    ///
+    /// With a filter, none are got either: a single test is not to wait for all of them.
     #[arg(long)]
-    get_peers: bool,
+    no_peers: bool,
     /// Make a missing peer a failure, not a skipped test.
     #[arg(long)]
     require_peers: bool,
@@ -39,12 +43,12 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     let checkout = checkout::folder()?;
     let mut failures: Vec<String> = Vec::new();
     let mut events = Vec::new();
-    if arguments.get_peers {
+    if !arguments.no_peers && arguments.filters.is_empty() {
         // What is still missing is named again by each test that wants it.
         peers::get_all(progress)?;
     }
     if arguments.filters.is_empty() {
-        for check in style_checks(progress) {
+        for check in style_checks(progress)? {
             perform(check, &checkout, progress, &mut failures)?;
         }
         events.push(match PeerSpec::named("cargo-deny").and_then(PeerSpec::find) {
@@ -66,9 +70,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             }
         });
     }
-    let counts = match build_agent(&checkout, progress) {
+    let counts = match agent::build(progress) {
         Ok(agent) => {
-            let (counts, more) = run_tests(arguments, &checkout, &agent, progress)?;
+            let (counts, more) = run_tests(arguments, &checkout, agent.as_std_path(), progress)?;
             events.extend(more);
             counts
         }
@@ -93,12 +97,14 @@ const DENY_TEST: &str = "cargo deny check";
 const DENY_ARGUMENTS: &[&str] =
     &["--locked", "--log-level=error", "check", "bans", "licenses", "sources"];
 
-fn style_checks(progress: &Progress) -> [Command; 2] {
+fn style_checks(progress: &Progress) -> Result<[Command; 3]> {
     let (mut fmt, mut clippy) = (cargo(), cargo());
+    let mut generate = Command::new(env::current_exe()?);
+    generate.args(["generate", "--check"]);
     fmt.args(["fmt", "--all", "--check"]);
     clippy.args(["clippy", "--workspace", "--all-targets"]);
     clippy.args(quiet(progress)).args(["--", "--deny=warnings"]);
-    [fmt, clippy]
+    Ok([fmt, clippy, generate])
 }
 
 fn quiet(progress: &Progress) -> Option<&'static str> {
@@ -119,25 +125,6 @@ fn perform(
         failures.push(format!("`{line}`"));
     }
     Ok(())
-}
-
-/// Builds the agent as it is shipped, and gives its path.
-fn build_agent(checkout: &Path, progress: &Progress) -> Result<PathBuf> {
-    progress.step("building: basalt-agent, as it is shipped");
-    let mut build = cargo();
-    build.current_dir(checkout).stdin(Stdio::null()).stderr(Stdio::inherit());
-    build.args(["build", "--release", "--package", "basalt-agent"]).args(quiet(progress));
-    build.arg("--message-format=json-render-diagnostics");
-    let output = build.output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("`{}`", command::line(&build));
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    executable.context("cargo did not say where it put basalt-agent")
 }
 
 /// Runs the workspace's tests, shows what they print, and gives their counts and the peers they used.

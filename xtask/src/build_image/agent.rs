@@ -39,7 +39,8 @@ pub(crate) fn build(progress: &Progress) -> Result<Utf8PathBuf> {
     progress.step("building basalt-agent, as it is shipped");
     let mut build = checkout::cargo();
     build.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
-    build.args(["build", "--quiet", "--release", "--package", "basalt-agent"]);
+    build.args(["build", "--release", "--package", "basalt-agent"]);
+    build.args(progress.is_quiet().then_some("--quiet"));
     build.arg("--message-format=json-render-diagnostics");
     let output = build.output().context("cannot start cargo")?;
     if !output.status.success() {

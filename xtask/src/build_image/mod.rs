@@ -3,7 +3,7 @@
 //! Compiles every node first and reports all findings, then looks at what is to be in the image, and only then
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
-mod agent;
+pub(crate) mod agent;
 mod components;
 mod dist;
 mod nodes;
