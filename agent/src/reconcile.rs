@@ -160,7 +160,8 @@ async fn round(host: &Host, watcher: &mut Watcher, signals: &mut Signals) -> Rou
     match acceptance {
         Some(Acceptance::Recorded | Acceptance::New) => {
             outcome =
-                apply_all(&survey.plan.steps, host, async || signals.stop.is_requested().await).await;
+                apply_all(&survey.plan.steps, host, async || signals.stop.is_requested().await)
+                    .await;
             failures.append(&mut outcome.failures);
             if outcome.done > 0 {
                 (survey, watching) = watched_survey(host, watcher);
