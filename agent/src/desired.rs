@@ -3,12 +3,15 @@
 //! `node.json` is not obeyed blindly. An older generation is refused, and so is other content under the generation that
 //! was accepted already; whenever `node.json` cannot be obeyed, the copy of the last accepted one is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use basalt_model::node::{NODE_JSON_PATH, Node, NodeJsonError};
 use basalt_static_pods::{CONFIG_DIRECTORY, StaticPod};
 
 use crate::host::ACCEPTED_NODE_PATH;
 use crate::host::ledger::{Accepted, LedgerSeen};
-use crate::host::look::{MAX_FILE_BYTES, sha256};
+use crate::host::look::sha256;
+use crate::host::manifests::pod_identity;
 
 /// What the decision is made from.
 #[derive(Clone, Debug)]
@@ -279,16 +282,20 @@ fn recorded(node: &Node, text: &str, ledger: &LedgerSeen) -> Acceptance {
 /// The last guard before anything reaches the kubelet: pods that would overwrite each other's files, or files outside
 /// the pod's own folder, are not written at all.
 fn check(pods: &[StaticPod]) -> Result<(), String> {
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
+    let mut identities = BTreeMap::new();
     for pod in pods {
         if !names.insert(&pod.name) {
             return Err(format!("two static pods are named `{}`", pod.name));
         }
-        if pod.manifest.trim().is_empty() || pod.manifest.len() as u64 > MAX_FILE_BYTES {
-            return Err(format!("the manifest of `{}` is empty or too large", pod.name));
+        let Some(identity) = pod_identity(&pod.manifest) else {
+            return Err(format!("the manifest of `{}` names no pod", pod.name));
+        };
+        if let Some(other) = identities.insert(identity.to_string(), &pod.name) {
+            return Err(format!("the manifests of `{other}` and `{}` name one pod", pod.name));
         }
         let folder = format!("{CONFIG_DIRECTORY}/{}/", pod.name);
-        let mut paths = std::collections::BTreeSet::new();
+        let mut paths = BTreeSet::new();
         for file in &pod.files {
             let path = file.path.as_str();
             if !path.starts_with(&folder) {
@@ -415,7 +422,11 @@ pub(crate) mod tests {
         assert_eq!(twice, "two static pods are named `a`");
         let mut empty = pod("a", &[]);
         empty.manifest = "\n".to_owned();
-        super::check(&[empty]).unwrap_err();
+        assert_eq!(super::check(&[empty]).unwrap_err(), "the manifest of `a` names no pod");
+        let mut same = pod("b", &[]);
+        same.manifest = pod("a", &[]).manifest;
+        let same = super::check(&[pod("a", &[]), same]).unwrap_err();
+        assert_eq!(same, "the manifests of `a` and `b` name one pod");
         super::check(&[pod("a", &[("x", ""), ("y/z", "")]), pod("b", &[])]).unwrap();
     }
 }

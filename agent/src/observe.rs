@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observed {
     /// Everything that was found: the static pod directory with its entries, the config folder with everything below
-    /// it, the state directory, and every file the ledger names. What is not in here was not there.
+    /// it, the state directory, and every manifest the ledger names. What is not in here was not there.
     pub(crate) entries: BTreeMap<String, Entry>,
     /// What could not be looked at, and why.
     pub(crate) hidden: BTreeMap<String, String>,
@@ -103,9 +103,6 @@ pub(crate) fn observe(host: &Host, ledger: &LedgerSeen, desired: Option<&Desired
     if let Some(ledger) = ledger.known() {
         for path in &ledger.manifests {
             looking.look_at(path, ReadAs::PodManifest);
-        }
-        for path in &ledger.config_files {
-            looking.look_at(path, ReadAs::Bytes);
         }
     }
     looking.seen

@@ -341,28 +341,33 @@ impl<'a> Planning<'a> {
             .collect()
     }
 
-    /// The config files that are to go and are still there.
+    /// The config files that are to go and are still there. A folder in the place of one is not it.
     fn going_config_files(&self) -> BTreeSet<&str> {
+        let is_there = |path: &&String| {
+            !matches!(self.observed.entry(path), None | Some(Entry::Directory { .. }))
+        };
         (self.own.config_files.difference(&self.settled.config_files))
-            .filter(|path| self.observed.entry(path).is_some())
+            .filter(is_there)
             .map(String::as_str)
             .collect()
     }
 
-    /// Whether the path of a file that is to go is wanted for something else: a folder becomes a file, or the reverse.
+    /// The config files that go, then the folders that are empty without them.
+    fn config_going(&self) -> Vec<Step> {
+        let files = self.going_config_files();
+        let folders = self.empty_folders(&files);
+        let removal = |path: &str| Step::RemoveConfigFile { path: path.to_owned() };
+        files.into_iter().map(removal).chain(folders).collect()
+    }
+
+    /// Whether something that goes stands where a wanted file or its folder belongs: it has to go first.
     fn is_in_the_way(&self, going: &str) -> bool {
         (self.settled.config_files.iter())
-            .any(|wanted| is_below(wanted, going) || is_below(going, wanted))
+            .any(|wanted| wanted == going || is_below(wanted, going) || is_below(going, wanted))
     }
 
     fn config_removals(&self) -> Vec<Step> {
-        let going = self.going_config_files();
-        let mut steps: Vec<Step> = (going.iter())
-            .filter(|path| !self.is_in_the_way(path))
-            .map(|path| Step::RemoveConfigFile { path: path.to_string() })
-            .collect();
-        steps.extend(self.empty_folders(&going));
-        steps
+        self.config_going().into_iter().filter(|step| !self.is_in_the_way(step.path())).collect()
     }
 
     /// Folders of ours that hold nothing once `going` is gone, the deepest first.
@@ -395,9 +400,10 @@ impl<'a> Planning<'a> {
     }
 
     fn writes(&self) -> Vec<Step> {
-        let mut steps: Vec<Step> = (self.going_config_files().into_iter())
-            .filter(|path| self.is_in_the_way(path))
-            .map(|path| Step::RemoveConfigFile { path: path.to_owned() })
+        let mut steps: Vec<Step> = self
+            .config_going()
+            .into_iter()
+            .filter(|step| self.is_in_the_way(step.path()))
             .collect();
         for folder in self.config_folders() {
             steps.extend(self.directory(&folder, DirectoryRole::Config));
@@ -577,3 +583,6 @@ fn octal(mode: u32) -> String {
 fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
+
+#[cfg(test)]
+mod tests;

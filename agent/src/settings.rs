@@ -235,7 +235,7 @@ mod tests {
             &[
                 "/d/a.json:3:13: unknown field `intervall`, expected one of `interval_seconds`, \
                  `settle_milliseconds`, `retry_limit_seconds`",
-                "/d/b.json:1:37: invalid value: integer `0`, expected a nonzero u32",
+                "/d/b.json:1:36: invalid value: integer `0`, expected a nonzero u32",
             ],
         );
     }

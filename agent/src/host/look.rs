@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use camino::Utf8Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, getxattr, openat, statat};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::Owner;
@@ -150,10 +151,14 @@ fn file(path: &Utf8Path, mode: u32, owner: Owner, read_as: ReadAs) -> FileSeen {
 pub(crate) fn read(path: &Utf8Path) -> io::Result<Vec<u8>> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(CWD, path.as_std_path(), flags, Mode::empty())?;
-    let stat = fstat(&opened)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    let opened = match openat(CWD, path.as_std_path(), flags, Mode::empty()) {
+        // A symbolic link; a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(not_a_file()),
+        opened => opened?,
+    };
+    if FileType::from_raw_mode(fstat(&opened)?.st_mode) != FileType::RegularFile {
+        return Err(not_a_file());
     }
     let mut bytes = Vec::new();
     std::fs::File::from(opened).take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;

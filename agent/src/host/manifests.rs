@@ -24,6 +24,8 @@ impl std::fmt::Display for PodIdentity {
 
 /// Larger texts are not read for their names.
 const MAX_TEXT_BYTES: usize = 1 << 20;
+/// Deeper texts neither: the parser's time grows with the square of the depth, and pods are not this deep.
+const MAX_DEPTH: usize = 64;
 
 /// Finds the names in the first document of a manifest, YAML or JSON. As in the kubelet, the last of two equal keys
 /// wins. `None` when the text is not well formed or names no pod.
@@ -38,6 +40,9 @@ pub(crate) fn pod_identity(text: &str) -> Option<PodIdentity> {
     let mut found = Found::default();
     let mut place = Vec::new();
     loop {
+        if place.len() > MAX_DEPTH {
+            return None;
+        }
         match parser.parse().ok()?.data {
             EventData::Scalar { value, .. } => match place.last_mut() {
                 Some(Level { is_mapping: true, key: key @ None }) => *key = Some(value),

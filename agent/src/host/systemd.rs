@@ -65,7 +65,7 @@ async fn ask_one(bus: &zbus::Connection, unit: &str) -> zbus::Result<UnitSeen> {
             )
             .await?;
         let value: OwnedVariant = answer.body().deserialize()?;
-        Ok(String::try_from(value)?)
+        String::try_from(value)
     };
     if property("LoadState").await? == "not-found" {
         return Ok(UnitSeen::NotFound);
