@@ -1,2 +1,65 @@
 //! The systemd service on every node: takes a node and its host, gives the host, changed.
-fn main() {}
+//!
+//! Reading order: [`desired`] (what the node is to be), [`observe`] (what it is), [`plan`] (what to change), [`apply`]
+//! (changing it), [`reconcile`] (the loop around them), then [`phase`] and [`status`] (saying how it went).
+//! [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+
+mod apply;
+mod cli;
+mod commands;
+mod desired;
+mod host;
+mod observe;
+mod phase;
+mod plan;
+mod reconcile;
+mod settings;
+mod show;
+mod status;
+mod strangers;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::cli::{Arguments, Command};
+use crate::commands::CommandError;
+use crate::host::Host;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(code) => code,
+        Err(CommandError { error, hint }) => {
+            show::error(&error, hint.as_deref());
+            ExitCode::from(commands::FAILED)
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
+    let root = arguments.root;
+    let host =
+        Host::at(&root).with_context(|| format!("cannot use `{root}` as the root directory"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run => commands::run(&host).await,
+            Command::Status { output, watch: false } => commands::status(&host, output).await,
+            Command::Status { output, watch: true } => commands::watch(&host, output).await,
+            Command::Plan { output } => commands::plan(&host, output),
+            Command::Check { quiet, boot, timeout_seconds } => {
+                let limit =
+                    boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));
+                commands::check(&host, quiet, limit).await
+            }
+        }
+    })
+}

@@ -1,7 +1,26 @@
 //! Renders the static pods of one node: takes a [`Node`], gives manifests and config files, touches nothing.
+//!
+//! Read [`render`] first, then one pod file in `pods/` (what the pod runs, as manifest and as config text), then
+//! `parts` (what all pods share), [`check`] (the rules every manifest obeys before it may be written) and `yaml`.
+//!
+//! What holds for every pod: it lives in the host's network, refers to no object of the Kubernetes API, names its
+//! image by digest, carries its priority as a number, mounts its config read-only from the host, takes secrets by
+//! path, and its annotation [`CONFIG_DIGEST_ANNOTATION`] changes with its config, so that a new config rolls it.
+
+use std::fmt;
 
 use basalt_model::names::{AbsolutePath, PodName};
 use basalt_model::node::Node;
+
+pub mod check;
+mod manifest;
+mod parts;
+mod pods;
+#[cfg(test)]
+mod properties;
+mod yaml;
+
+pub use pods::keepalived::{CHECK_WEIGHT, HIGHEST_PRIORITY};
 
 /// One static pod of a node, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +47,74 @@ pub struct ConfigFile {
 /// The folder on the host under which each pod has a folder of its own with its config files. The agent owns it.
 pub const CONFIG_DIRECTORY: &str = "/etc/basalt/pods";
 
-/// What keeps a node's pods from being rendered.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {}
+/// The folder on the host that holds the node's trust anchors as `NAME.pem`, one PEM certificate (or chain) each.
+/// Ignition writes it; pods mount it read-only.
+pub const TRUST_DIRECTORY: &str = "/etc/basalt/trust";
 
-/// Renders all static pods of `node`, sorted by name.
+/// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order.
+pub const CONFIG_DIGEST_ANNOTATION: &str = "basalt.dev/config-sha256";
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// A path into the node (`haproxy.frontends[0].check.path`) or into a manifest
+    /// (`haproxy.yaml: spec.containers[0].image`).
+    pub place: String,
+    /// What is wrong there, and what to do when that is not obvious.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// What keeps a node's pods from being rendered. Nothing is rendered then, not even the pods without findings: half
+/// of a node's pods is not a state anybody asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The node asks for something that cannot become a pod. The cluster it was made from has to change.
+    #[error("the node's static pods cannot be rendered: {}", listed(findings))]
+    Node {
+        /// All of them, in the order of the node.
+        findings: Vec<Finding>,
+    },
+    /// A rendered manifest breaks a rule of [`check`]. The node's values led there; see each finding.
+    #[error("a rendered static pod must not be given to the kubelet: {}", listed(findings))]
+    Manifest {
+        /// All of them, in the order of the pods.
+        findings: Vec<Finding>,
+    },
+}
+
+impl RenderError {
+    /// Everything that is wrong, for printing one line each.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Node { findings } | Self::Manifest { findings } => findings,
+        }
+    }
+}
+
+/// Renders all static pods of `node`, sorted by name. The same node gives the same bytes.
 ///
 /// # Errors
-/// See [`RenderError`].
-pub fn render(_node: &Node) -> Result<Vec<StaticPod>, RenderError> {
-    Ok(Vec::new())
+/// See [`RenderError`]; both variants hold every finding, not only the first.
+pub fn render(node: &Node) -> Result<Vec<StaticPod>, RenderError> {
+    let (drafts, findings) = pods::drafts(node);
+    if !findings.is_empty() {
+        return Err(RenderError::Node { findings });
+    }
+    let manifests: Vec<_> = drafts.iter().map(parts::Draft::to_manifest).collect();
+    let findings = check::check(&manifests);
+    if !findings.is_empty() {
+        return Err(RenderError::Manifest { findings });
+    }
+    let finished = drafts.into_iter().zip(manifests);
+    Ok(finished.map(|(draft, manifest)| draft.finish(&manifest.value)).collect())
+}
+
+fn listed(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
 }

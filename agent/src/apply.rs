@@ -1,0 +1,260 @@
+//! Carries out steps: the only code that changes the host, with no decisions left except what a failure rules out.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use basalt_static_pods::CONFIG_DIRECTORY;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::host::files::{
+    self, Attributes, POD_CONFIG_LABEL, ensure_directory, ensure_own_directory,
+};
+use crate::host::ledger::LEDGER_PATH;
+use crate::plan::{DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode};
+
+/// What became of the steps of one round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// How many were carried out.
+    pub(crate) done: usize,
+    /// Those that failed, and those that were not tried for that reason.
+    pub(crate) failures: Vec<Failure>,
+    /// Whether the round was cut short by a request to stop.
+    pub(crate) stopped: bool,
+}
+
+/// One step that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// Host path that the step was about.
+    pub(crate) path: String,
+    /// What failed, on what, and why.
+    pub(crate) message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// The failure in one line.
+    pub(crate) fn line(&self) -> String {
+        self.message.clone()
+    }
+}
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step}")]
+pub(crate) struct ApplyError {
+    step: String,
+    source: io::Error,
+}
+
+impl ApplyError {
+    fn hint(&self) -> Option<&'static str> {
+        match Errno::from_io_error(&self.source) {
+            Some(Errno::NOSPC | Errno::DQUOT) => Some(
+                "free space; the agent tries again by itself and keeps what is there until then",
+            ),
+            Some(Errno::ROFS) => Some(
+                "the file system is read-only for the agent: look at the mount, and at \
+                 `ReadWritePaths=` of basalt-agent.service",
+            ),
+            Some(Errno::ACCESS | Errno::PERM) => Some(
+                "the agent has to run as root; look for an immutable flag and for SELinux denials",
+            ),
+            Some(Errno::ISDIR | Errno::NOTEMPTY | Errno::NOTDIR | Errno::EXIST) => {
+                Some("something else is in its place: move it away")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Carries out one step; safe to repeat.
+///
+/// # Errors
+/// What was there is intact.
+pub(crate) fn apply(step: &Step, host: &Host) -> Result<(), ApplyError> {
+    act(step, host).map_err(|source| ApplyError { step: step.to_string(), source })
+}
+
+fn act(step: &Step, host: &Host) -> io::Result<()> {
+    let with_mode = |mode: u32| Attributes { mode, owner: host.owner, label: None };
+    let for_pods = |mode: u32| Attributes {
+        label: host.labels.then_some(POD_CONFIG_LABEL),
+        ..with_mode(mode)
+    };
+    let path = host.path(step.path());
+    match step {
+        Step::SetLedgerAside { .. } => {
+            let broken = host.path(LEDGER_PATH);
+            match rustix::fs::rename(broken.as_std_path(), path.as_std_path()) {
+                // Done already, before an interruption.
+                Err(Errno::NOENT) => Ok(()),
+                renamed => Ok(renamed?),
+            }
+        }
+        Step::EnsureDirectory { role, .. } => {
+            let mode = directory_mode(*role);
+            match role {
+                DirectoryRole::State | DirectoryRole::Quarantine => {
+                    ensure_own_directory(&path, with_mode(mode))
+                }
+                DirectoryRole::Manifests => ensure_directory(&path, with_mode(mode)),
+                DirectoryRole::Config => ensure_own_directory(&path, for_pods(mode)),
+            }
+        }
+        Step::KeepNode { text, .. } => {
+            files::replace(&path, text.as_bytes(), with_mode(STATE_MODE))
+        }
+        Step::WriteLedger { ledger, .. } => {
+            files::replace(&path, ledger.to_json().as_bytes(), with_mode(STATE_MODE))
+        }
+        Step::RemoveLeftover { .. }
+        | Step::RemoveManifest { .. }
+        | Step::RemoveConfigFile { .. } => files::remove(&path),
+        Step::RemoveConfigDirectory { .. } => files::remove_directory(&path),
+        Step::Quarantine { to, .. } => files::move_into(&path, &host.path(to)).map(drop),
+        Step::WriteConfigFile { mode, contents, .. } => {
+            files::replace(&path, contents.as_bytes(), for_pods(*mode))
+        }
+        Step::WriteManifest { contents, .. } => {
+            files::replace(&path, contents.as_bytes(), with_mode(MANIFEST_MODE))
+        }
+    }
+}
+
+/// Carries out all steps in order, those that an earlier failure rules out excepted. `should_stop` is asked between
+/// steps, so that each one is finished.
+pub(crate) async fn apply_all(
+    steps: &[Step],
+    host: &Host,
+    mut should_stop: impl AsyncFnMut() -> bool,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut ruled_out = RuledOut::default();
+    for step in steps {
+        if should_stop().await {
+            outcome.stopped = true;
+            break;
+        }
+        let path = step.path().to_owned();
+        if let Some(reason) = ruled_out.reason(step) {
+            ruled_out.note_failure(step);
+            let message = format!("did not {step}, because {reason}");
+            outcome.failures.push(Failure { path, message, hint: None });
+            continue;
+        }
+        match apply(step, host) {
+            Ok(()) => {
+                outcome.done += 1;
+                tracing::info!(path = step.path(), "{step}");
+            }
+            Err(error) => {
+                ruled_out.note_failure(step);
+                let hint = error.hint().map(str::to_owned);
+                let message = format!("{error}: {}", error.source);
+                outcome.failures.push(Failure { path, message, hint });
+            }
+        }
+    }
+    outcome
+}
+
+/// What the failures of a round rule out in the rest of it. Pure.
+#[derive(Debug, Default)]
+struct RuledOut {
+    /// The record is not written: nothing may be done that it would have to name.
+    record: bool,
+    /// A pod that is to be gone may still run: nothing is added beside it, and nothing it mounts is taken away.
+    removal: bool,
+    /// Nothing can be put into these directories.
+    directories: BTreeSet<String>,
+    /// Pods whose config files are not all in place, or whose manifest is not.
+    pods: BTreeSet<String>,
+}
+
+impl RuledOut {
+    /// Why `step` must not be tried, if it must not.
+    fn reason(&self, step: &Step) -> Option<&'static str> {
+        let is_record = matches!(step, Step::WriteLedger { .. });
+        if self.record && !matches!(step, Step::RemoveLeftover { .. } | Step::Quarantine { .. }) {
+            return Some("it could not be recorded");
+        }
+        let inside = |path: &str| self.directories.iter().any(|folder| is_below(path, folder));
+        if !is_record && inside(step.path()) {
+            return Some("its directory is not there");
+        }
+        let pod_of_file = pod_of_config_path(step.path());
+        match step {
+            Step::WriteConfigFile { .. } | Step::WriteManifest { .. } if self.removal => {
+                Some("a pod that is to be gone could not be removed")
+            }
+            Step::WriteManifest { pod, .. } if self.pods.contains(pod.as_str()) => {
+                Some("its config files are not all in place")
+            }
+            Step::RemoveConfigFile { .. } | Step::RemoveConfigDirectory { .. } if self.removal => {
+                Some("a pod that is to be gone could not be removed")
+            }
+            Step::RemoveConfigFile { .. } | Step::RemoveConfigDirectory { .. }
+                if pod_of_file.is_some_and(|pod| self.pods.contains(pod)) =>
+            {
+                Some("the pod that mounts it is not up to date")
+            }
+            // Names of things that may still be there have to stay on record.
+            Step::WriteLedger { when: LedgerMoment::Settled, .. }
+                if self.removal || !self.pods.is_empty() =>
+            {
+                Some("not everything is in place")
+            }
+            Step::SetLedgerAside { .. }
+            | Step::EnsureDirectory { .. }
+            | Step::KeepNode { .. }
+            | Step::WriteLedger { .. }
+            | Step::RemoveLeftover { .. }
+            | Step::Quarantine { .. }
+            | Step::RemoveManifest { .. }
+            | Step::RemoveConfigFile { .. }
+            | Step::RemoveConfigDirectory { .. }
+            | Step::WriteConfigFile { .. }
+            | Step::WriteManifest { .. } => None,
+        }
+    }
+
+    fn note_failure(&mut self, step: &Step) {
+        match step {
+            Step::SetLedgerAside { .. } | Step::KeepNode { .. } => self.record = true,
+            Step::WriteLedger { when: LedgerMoment::Ahead, .. } => self.record = true,
+            Step::EnsureDirectory { role: DirectoryRole::State, .. } => self.record = true,
+            Step::EnsureDirectory { path, .. } => {
+                self.directories.insert(path.clone());
+                self.pods.extend(pod_of_config_path(path).map(str::to_owned));
+            }
+            Step::RemoveManifest { .. } => self.removal = true,
+            Step::WriteConfigFile { pod, .. } | Step::WriteManifest { pod, .. } => {
+                self.pods.insert(pod.to_string());
+            }
+            Step::RemoveConfigFile { path } => {
+                // Its name has to stay on record.
+                self.pods.extend(pod_of_config_path(path).map(str::to_owned));
+            }
+            Step::RemoveConfigDirectory { .. }
+            | Step::WriteLedger { when: LedgerMoment::Settled, .. }
+            | Step::RemoveLeftover { .. }
+            | Step::Quarantine { .. } => {}
+        }
+    }
+}
+
+/// The pod whose folder a config path lies in, or is.
+fn pod_of_config_path(path: &str) -> Option<&str> {
+    let below = path.strip_prefix(CONFIG_DIRECTORY)?.strip_prefix('/')?;
+    below.split('/').next()
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}

@@ -1,0 +1,154 @@
+//! The commands: each finds something out or starts the loop, prints, and gives the exit status.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::cli::{PlanOutput, StatusOutput};
+use crate::desired::{Acceptance, Problem};
+use crate::host::watch::Watcher;
+use crate::host::{Host, RUN_DIRECTORY};
+use crate::reconcile::{self, survey};
+use crate::show;
+use crate::status::{self, Item, Status};
+use crate::{settings, telemetry};
+
+/// Exit status: the work failed, or `check` found something.
+pub(crate) const FAILED: u8 = 1;
+/// Exit status: `plan` found steps.
+const DIFFERENT: u8 = 3;
+
+/// How long `status --watch` and `check --boot` wait at most before they look again: units change without a file to watch.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A command that failed, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    pub(crate) error: anyhow::Error,
+    pub(crate) hint: Option<String>,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for CommandError {
+    fn from(error: E) -> CommandError {
+        CommandError { error: error.into(), hint: None }
+    }
+}
+
+fn failed(message: String, hint: String) -> CommandError {
+    CommandError { error: anyhow::Error::msg(message), hint: Some(hint) }
+}
+
+type Outcome = Result<ExitCode, CommandError>;
+
+/// `basalt-agent run`
+pub(crate) async fn run(host: &Host) -> Outcome {
+    telemetry::start(settings::load(host).settings.log_level);
+    match reconcile::run(host).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            let hint = error.hint().map(str::to_owned);
+            Err(CommandError { hint, ..error.into() })
+        }
+    }
+}
+
+/// `basalt-agent plan`
+pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
+    let survey = survey(host);
+    let Some(desired) = &survey.decision.desired else {
+        let problem = survey.decision.problem.as_ref();
+        let text = |of: fn(&Problem) -> String| problem.map(of).unwrap_or_default();
+        return Err(failed(text(ToString::to_string), text(Problem::hint)));
+    };
+    let as_root = || "ask again as root".to_owned();
+    if let Some((path, reason)) = survey.observed.hidden.iter().next() {
+        return Err(failed(format!("cannot plan without a look at `{path}`: {reason}"), as_root()));
+    }
+    if desired.acceptance == Acceptance::Unverified {
+        let message = "cannot plan without knowing what was accepted: the ledger cannot be read";
+        return Err(failed(message.to_owned(), as_root()));
+    }
+    if let Some(problem) = &survey.decision.problem {
+        show::warning(&problem.to_string(), &problem.hint());
+    }
+    let text = match output {
+        PlanOutput::Text => show::plan_text(&survey),
+        PlanOutput::Json => show::plan_json(&survey),
+    };
+    show::print(&text)?;
+    Ok(if survey.plan.steps.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// `basalt-agent status`
+pub(crate) async fn status(host: &Host, output: StatusOutput) -> Outcome {
+    let status = status::status(host).await;
+    let text = match output {
+        StatusOutput::Table => show::status_table(&status),
+        StatusOutput::Json => show::status_json(&status),
+    };
+    show::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `basalt-agent status --watch`
+pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
+    let mut watcher = Watcher::new()?;
+    let mut last: Option<Status> = None;
+    let redraw = output == StatusOutput::Table && io::stdout().is_terminal();
+    loop {
+        watcher.forget();
+        let mut directories = survey(host).directories(host);
+        directories.insert(host.path(RUN_DIRECTORY));
+        // What cannot be watched is looked at by the timer.
+        let _ = watcher.watch(&directories);
+        let status = status::status(host).await;
+        let text = match (output, &last) {
+            (StatusOutput::Table, _) if redraw => show::redrawn(&status),
+            (StatusOutput::Table, last) => show::changed_lines(last.as_ref(), &status),
+            (StatusOutput::Json, Some(last)) if is_same(last, &status) => String::new(),
+            (StatusOutput::Json, _) => show::status_json_line(&status),
+        };
+        if !text.is_empty() {
+            show::print(&text)?;
+        }
+        last = Some(status);
+        tokio::select! {
+            _ = watcher.changed() => {}
+            () = sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Whether nothing but the time of the last round differs.
+fn is_same(before: &Status, after: &Status) -> bool {
+    let timeless = |status: &Status| {
+        let mut status = status.clone();
+        if let Some(report) = &mut status.service.report {
+            report.rounds = 0;
+            report.last_round_unix_seconds = 0;
+        }
+        status
+    };
+    timeless(before) == timeless(after)
+}
+
+/// `basalt-agent check`
+pub(crate) async fn check(host: &Host, quiet: bool, limit: Option<Duration>) -> Outcome {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    let mut status = status::status(host).await;
+    while let Some(deadline) = deadline
+        && !status.fine
+        && Instant::now() < deadline
+    {
+        sleep(LOOK_AGAIN.min(deadline - Instant::now()).min(Duration::from_millis(500))).await;
+        status = status::status(host).await;
+    }
+    if !quiet {
+        let failing: BTreeSet<&Item> = status.items.iter().filter(|item| item.fails()).collect();
+        show::print(&show::check_lines(failing))?;
+    }
+    Ok(if status.fine { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}

@@ -1,0 +1,79 @@
+//! What the running service says: to systemd, and to `basalt-agent status` through a file.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use sd_notify::NotifyState;
+use serde::{Deserialize, Serialize};
+
+use super::files::{Attributes, replace};
+use super::{Host, lock, look};
+use crate::apply::Failure;
+
+/// Where the running service leaves its report.
+const REPORT_PATH: &str = "/run/basalt/status.json";
+
+/// The document at [`REPORT_PATH`]: what only the running service knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceReport {
+    /// Process of the service.
+    pub(crate) pid: u32,
+    /// When it started, in seconds since the Unix epoch.
+    pub(crate) started_unix_seconds: u64,
+    /// Rounds since then.
+    pub(crate) rounds: u64,
+    /// When the last round ended, in seconds since the Unix epoch.
+    pub(crate) last_round_unix_seconds: u64,
+    /// When a round last changed something, in seconds since the Unix epoch.
+    pub(crate) last_change_unix_seconds: Option<u64>,
+    /// The phase after the last round, in words.
+    pub(crate) phase: String,
+    /// What failed in the last round.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// Whether the service runs, as seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceSeen {
+    /// No process holds the agent's lock.
+    Stopped,
+    /// A process holds it; the report is missing until its first round has ended.
+    Running { pid: i32, report: Option<ServiceReport> },
+    /// Cannot be found out; the reason.
+    Unknown(String),
+}
+
+/// Seconds since the Unix epoch; 0 when the clock stands before it.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Leaves the report for others to read.
+pub(crate) fn publish(host: &Host, report: &ServiceReport) -> io::Result<()> {
+    let text = serde_json::to_string(report).expect("a report has string keys only");
+    let attributes = Attributes { mode: 0o644, owner: host.owner, label: None };
+    replace(&host.path(REPORT_PATH), text.as_bytes(), attributes)
+}
+
+/// Finds out whether the service runs, and what it reported last.
+pub(crate) fn observe(host: &Host) -> ServiceSeen {
+    match lock::holder(host) {
+        Ok(None) => ServiceSeen::Stopped,
+        Ok(Some(pid)) => {
+            let report = look::read(&host.path(REPORT_PATH))
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<ServiceReport>(&bytes).ok())
+                // The report of an earlier process says nothing about this one.
+                .filter(|report| pid == 0 || i64::from(report.pid) == i64::from(pid));
+            ServiceSeen::Running { pid, report }
+        }
+        Err(error) => ServiceSeen::Unknown(error.to_string()),
+    }
+}
+
+/// Tells the service manager; without one this does nothing.
+pub(crate) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "cannot notify the service manager");
+    }
+}

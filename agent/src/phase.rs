@@ -1,0 +1,176 @@
+//! Where a node stands, in one word: worked out from what is observed, never stored. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::apply::Failure;
+use crate::desired::Decision;
+use crate::plan::Plan;
+use crate::strangers::Stranger;
+
+/// Where a node stands. The first that applies, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// There is nothing to obey. Whatever runs on the node is left alone.
+    NoNode {
+        /// Why not.
+        problem: String,
+    },
+    /// `node.json` is not obeyed; the node keeps what was accepted before.
+    Refused {
+        /// The generation that is kept.
+        generation: u64,
+        /// Why `node.json` is not obeyed.
+        problem: String,
+    },
+    /// Something that is wanted could not be done, or a stranger harms it.
+    Degraded {
+        /// The generation that is wanted.
+        generation: u64,
+        /// What is wrong, one line each.
+        problems: Vec<String>,
+    },
+    /// There are steps left to do.
+    Converging {
+        /// The generation that is wanted.
+        generation: u64,
+        /// How many steps are left.
+        steps: usize,
+    },
+    /// Everything that is wanted is in place for the kubelet.
+    Serving {
+        /// The generation that is in place.
+        generation: u64,
+    },
+}
+
+impl Phase {
+    /// Works out the phase. `failures` are those of the last round.
+    pub(crate) fn of(decision: &Decision, plan: &Plan, failures: &[Failure]) -> Phase {
+        let problem = decision.problem.as_ref().map(ToString::to_string);
+        let generation = match (&decision.desired, &problem) {
+            (None, problem) => {
+                return Phase::NoNode { problem: problem.clone().unwrap_or_default() };
+            }
+            (Some(desired), Some(problem)) => {
+                let generation = desired.node.generation;
+                return Phase::Refused { generation, problem: problem.clone() };
+            }
+            (Some(desired), None) => desired.node.generation,
+        };
+        let harmful = |stranger: &&Stranger| stranger.danger.is_harmful();
+        let mut problems: Vec<String> = failures.iter().map(Failure::line).collect();
+        let strangers = plan.strangers.iter().filter(harmful);
+        problems.extend(strangers.map(|stranger| format!("{}: {stranger}", stranger.path)));
+        match (problems.is_empty(), plan.steps.len()) {
+            (false, _) => Phase::Degraded { generation, problems },
+            (true, 0) => Phase::Serving { generation },
+            (true, steps) => Phase::Converging { generation, steps },
+        }
+    }
+
+    /// Whether everything that `node.json` wants is in place.
+    pub(crate) fn is_serving(&self) -> bool {
+        match self {
+            Phase::Serving { .. } => true,
+            Phase::NoNode { .. }
+            | Phase::Refused { .. }
+            | Phase::Degraded { .. }
+            | Phase::Converging { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Phase::NoNode { problem } => write!(f, "no node: {problem}"),
+            Phase::Refused { generation, problem } => {
+                write!(f, "keeping generation {generation}: {problem}")
+            }
+            Phase::Degraded { generation, problems } => {
+                write!(f, "generation {generation} is degraded: {}", problems.join("; "))
+            }
+            Phase::Converging { generation, steps: 1 } => {
+                write!(f, "converging to generation {generation}, 1 step left")
+            }
+            Phase::Converging { generation, steps } => {
+                write!(f, "converging to generation {generation}, {steps} steps left")
+            }
+            Phase::Serving { generation } => write!(f, "serving generation {generation}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{Acceptance, Problem};
+    use crate::plan::Step;
+    use crate::strangers::Danger;
+    use crate::testing::desired;
+
+    #[track_caller]
+    fn check(
+        obeyed: Option<u64>,
+        problem: Option<Problem>,
+        steps: usize,
+        dangers: &[Danger],
+        failures: usize,
+        expected: &str,
+    ) {
+        let desired = obeyed.map(|generation| desired(generation, vec![], Acceptance::Recorded));
+        let decision = Decision { desired, problem, accepted: None };
+        let stranger = |danger: &Danger| Stranger {
+            path: "/m/x".into(),
+            in_manifest_directory: true,
+            kind: "a file",
+            pod: None,
+            danger: danger.clone(),
+        };
+        let plan = Plan {
+            steps: vec![Step::RemoveLeftover { path: "/x".into() }; steps],
+            strangers: dangers.iter().map(stranger).collect(),
+        };
+        let failure = Failure {
+            path: "/p".into(),
+            message: "cannot write `/p`: no space".into(),
+            hint: None,
+        };
+        let phase = Phase::of(&decision, &plan, &vec![failure; failures]);
+        assert_eq!(phase.to_string(), expected);
+        assert_eq!(phase.is_serving(), expected.starts_with("serving"));
+    }
+
+    #[test]
+    fn phases() {
+        let missing = || Some(Problem::Missing);
+        let gone = "`/etc/basalt/node.json` is missing";
+        check(None, missing(), 0, &[], 0, &format!("no node: {gone}"));
+        check(Some(4), missing(), 0, &[], 0, &format!("keeping generation 4: {gone}"));
+        check(
+            Some(4),
+            missing(),
+            2,
+            &[Danger::StopsKubelet],
+            1,
+            &format!("keeping generation 4: {gone}"),
+        );
+        check(Some(4), None, 0, &[], 0, "serving generation 4");
+        check(Some(4), None, 0, &[Danger::None, Danger::Runs], 0, "serving generation 4");
+        check(Some(4), None, 1, &[], 0, "converging to generation 4, 1 step left");
+        check(Some(4), None, 2, &[], 0, "converging to generation 4, 2 steps left");
+        check(Some(4), None, 2, &[], 1, "generation 4 is degraded: cannot write `/p`: no space");
+        check(
+            Some(4),
+            None,
+            0,
+            &[Danger::StopsKubelet],
+            0,
+            "generation 4 is degraded: /m/x: a file that the agent did not write; the kubelet reads no manifest \
+             while it is there",
+        );
+    }
+}

@@ -1,0 +1,387 @@
+//! The loop of the service: wait for a change or a timer, look, plan, apply, report.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use basalt_static_pods::CONFIG_DIRECTORY;
+use camino::Utf8PathBuf;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use crate::apply::{Failure, Outcome, apply_all};
+use crate::desired::{Acceptance, Decision, decide};
+use crate::host::Host;
+use crate::host::ledger::{LEDGER_PATH, LedgerSeen};
+use crate::host::lock::{self, LockError};
+use crate::host::look::Entry;
+use crate::host::service::{self, ServiceReport, unix_seconds};
+use crate::host::watch::Watcher;
+use crate::observe::{self, Observed};
+use crate::phase::Phase;
+use crate::plan::{Plan, plan};
+use crate::settings::{self, Loaded, Settings};
+
+/// Where `node.json` and the folders of the agent are.
+const BASALT_DIRECTORY: &str = "/etc/basalt";
+/// Pause after a first round that failed; each further one doubles it.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Changes that never stop do not keep a round from starting for longer than this many times the settle time.
+const SETTLE_LIMIT: u32 = 10;
+
+/// What keeps the service from running.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// Another one runs, or it cannot be found out.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The kernel gives no signals or watches.
+    #[error("cannot set up the reconcile loop")]
+    Setup(#[from] io::Error),
+}
+
+impl RunError {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            RunError::Lock(error) => Some(error.hint()),
+            RunError::Setup(_) => Some("look at the limits of inotify: `sysctl fs.inotify`"),
+        }
+    }
+}
+
+/// The host looked at once, and what follows.
+#[derive(Clone, Debug)]
+pub(crate) struct Survey {
+    pub(crate) settings: Loaded,
+    pub(crate) ledger: LedgerSeen,
+    pub(crate) decision: Decision,
+    pub(crate) observed: Observed,
+    pub(crate) plan: Plan,
+}
+
+/// Looks at the host and plans, and changes nothing.
+pub(crate) fn survey(host: &Host) -> Survey {
+    let settings = settings::load(host);
+    let inputs = observe::inputs(host);
+    let decision = decide(&inputs, basalt_static_pods::render);
+    let observed = observe::observe(host, &inputs.ledger, decision.desired.as_ref());
+    let plan = match &decision.desired {
+        Some(desired) => plan(desired, &inputs.ledger, &observed, settings.settings.strangers),
+        None => Plan::default(),
+    };
+    Survey { settings, ledger: inputs.ledger, decision, observed, plan }
+}
+
+impl Survey {
+    /// The directories in which a change calls for a new round.
+    pub(crate) fn directories(&self, host: &Host) -> BTreeSet<Utf8PathBuf> {
+        let folders = self
+            .observed
+            .below(CONFIG_DIRECTORY)
+            .filter_map(|(path, entry)| matches!(entry, Entry::Directory { .. }).then_some(path));
+        let manifests = (self.decision.desired.iter())
+            .map(|desired| desired.node.kubelet.static_pod_directory.as_str());
+        [BASALT_DIRECTORY, CONFIG_DIRECTORY]
+            .into_iter()
+            .chain(settings::DIRECTORIES)
+            .chain(folders)
+            .chain(manifests)
+            .map(|path| host.path(path))
+            .collect()
+    }
+}
+
+/// Looks at the host with everything that was looked at under watch, so that no later change is missed.
+pub(crate) fn watched_survey(host: &Host, watcher: &mut Watcher) -> (Survey, io::Result<()>) {
+    let mut watched = BTreeSet::new();
+    let mut result = Ok(());
+    loop {
+        // Whatever is in the queue happened before the look that follows.
+        watcher.forget();
+        let survey = survey(host);
+        let directories = survey.directories(host);
+        if directories == watched {
+            return (survey, result);
+        }
+        result = watcher.watch(&directories);
+        watched = directories;
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`RunError`]; once the loop runs, nothing ends it but a signal.
+pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
+    let _lock = lock::acquire(host)?;
+    let mut signals = Signals::new()?;
+    let mut watcher = Watcher::new()?;
+    let mut told = Told::new();
+    let mut bad_rounds = 0;
+    loop {
+        let round = round(host, &mut watcher, &mut signals).await;
+        if round.outcome.stopped {
+            break;
+        }
+        told.tell(host, &round);
+        let settings = &round.survey.settings.settings;
+        let is_good = round.failures.is_empty() && round.survey.plan.steps.is_empty();
+        bad_rounds = if is_good { 0 } else { bad_rounds + 1 };
+        let pause = pause(settings, bad_rounds);
+        match wait(&watcher, &mut signals, pause).await {
+            Woken::ToStop => break,
+            Woken::ByTimer | Woken::ByRequest => {}
+            Woken::ByChange => match settle(&watcher, &mut signals, settings.settle).await {
+                Woken::ToStop => break,
+                Woken::ByTimer | Woken::ByRequest | Woken::ByChange => {}
+            },
+        }
+    }
+    service::notify(&[NotifyState::Stopping]);
+    Ok(())
+}
+
+/// What a round came to.
+struct Round {
+    /// How things are after it.
+    survey: Survey,
+    outcome: Outcome,
+    /// Everything that could not be done.
+    failures: Vec<Failure>,
+}
+
+async fn round(host: &Host, watcher: &mut Watcher, signals: &mut Signals) -> Round {
+    let (mut survey, mut watching) = watched_survey(host, watcher);
+    let mut outcome = Outcome::default();
+    let mut failures = Vec::new();
+    let acceptance = survey.decision.desired.as_ref().map(|desired| desired.acceptance);
+    match acceptance {
+        Some(Acceptance::Recorded | Acceptance::New) => {
+            outcome =
+                apply_all(&survey.plan.steps, host, async || signals.stop.is_requested().await)
+                    .await;
+            failures.append(&mut outcome.failures);
+            if outcome.done > 0 {
+                (survey, watching) = watched_survey(host, watcher);
+            }
+        }
+        Some(Acceptance::Unverified) => failures.push(Failure {
+            path: LEDGER_PATH.to_owned(),
+            message: "changed nothing, because what was accepted cannot be found out".to_owned(),
+            hint: Some("make /var/lib/basalt readable for the agent".to_owned()),
+        }),
+        None => {}
+    }
+    if let Err(error) = watching {
+        failures.push(Failure {
+            path: BASALT_DIRECTORY.to_owned(),
+            message: format!("cannot watch every directory: {error}"),
+            hint: Some(
+                "changes are noticed by the timer only; look at `sysctl fs.inotify`".to_owned(),
+            ),
+        });
+    }
+    Round { survey, outcome, failures }
+}
+
+/// How long to wait when nothing happens. `bad_rounds` counts the rounds in a row that left something to do.
+fn pause(settings: &Settings, bad_rounds: u32) -> Duration {
+    match bad_rounds.checked_sub(1) {
+        None => settings.interval,
+        Some(doublings) => {
+            let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+            FIRST_RETRY.saturating_mul(factor).min(settings.retry_limit)
+        }
+    }
+}
+
+/// What ended a wait.
+enum Woken {
+    ByChange,
+    ByTimer,
+    ByRequest,
+    ToStop,
+}
+
+async fn wait(watcher: &Watcher, signals: &mut Signals, pause: Duration) -> Woken {
+    let deadline = Instant::now() + pause;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.stop.wait() => return Woken::ToStop,
+            _ = signals.hang_up.recv() => return Woken::ByRequest,
+            result = watcher.changed() => match result {
+                Ok(()) => return Woken::ByChange,
+                // The timer still works.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read inotify events");
+                    sleep(FIRST_RETRY).await;
+                    return Woken::ByChange;
+                }
+            },
+            () = watchdog_tick(&mut signals.watchdog) => {}
+            () = sleep_until(deadline) => return Woken::ByTimer,
+        }
+    }
+}
+
+/// Waits until changes stop coming, so that a burst becomes one round.
+async fn settle(watcher: &Watcher, signals: &mut Signals, settle: Duration) -> Woken {
+    let deadline = Instant::now() + settle * SETTLE_LIMIT;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.stop.wait() => return Woken::ToStop,
+            () = watchdog_tick(&mut signals.watchdog) => {}
+            () = sleep_until(deadline) => return Woken::ByChange,
+            _ = watcher.changed() => {}
+            () = sleep(settle) => return Woken::ByChange,
+        }
+    }
+}
+
+/// Tells systemd at half its watchdog's time that the loop goes round.
+async fn watchdog_tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+            service::notify(&[NotifyState::Watchdog]);
+        }
+        None => pending().await,
+    }
+}
+
+/// What reaches the loop from outside besides changes.
+struct Signals {
+    stop: Stop,
+    hang_up: Signal,
+    watchdog: Option<tokio::time::Interval>,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| {
+            let mut interval = interval((limit / 2).max(Duration::from_millis(1)));
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = signal(SignalKind::hangup())?;
+        Ok(Signals { stop: Stop { terminate, interrupt }, hang_up, watchdog })
+    }
+}
+
+impl Stop {
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Whether a stop has been asked for; does not wait for it.
+    async fn is_requested(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.wait() => true,
+            // Gives the runtime the turn in which it sees signals.
+            () = tokio::task::yield_now() => false,
+        }
+    }
+}
+
+/// What has been said already, so that each thing is said once.
+struct Told {
+    report: ServiceReport,
+    phase: Option<Phase>,
+    warnings: BTreeSet<String>,
+}
+
+impl Told {
+    fn new() -> Told {
+        let report = ServiceReport {
+            pid: std::process::id(),
+            started_unix_seconds: unix_seconds(),
+            ..ServiceReport::default()
+        };
+        Told { report, phase: None, warnings: BTreeSet::new() }
+    }
+
+    fn tell(&mut self, host: &Host, round: &Round) {
+        let survey = &round.survey;
+        let phase = Phase::of(&survey.decision, &survey.plan, &round.failures);
+        let warnings = warnings(round);
+        for gone in self.warnings.difference(&warnings) {
+            tracing::info!(warning = %gone, "no longer the case");
+        }
+        for new in warnings.difference(&self.warnings) {
+            tracing::warn!("{new}");
+        }
+        self.warnings = warnings;
+
+        let is_first = self.phase.is_none();
+        if self.phase.as_ref() != Some(&phase) {
+            tracing::info!("{phase}");
+            service::notify(&[NotifyState::Status(&phase.to_string())]);
+        }
+        let now = unix_seconds();
+        self.report.rounds += 1;
+        self.report.last_round_unix_seconds = now;
+        if round.outcome.done > 0 {
+            self.report.last_change_unix_seconds = Some(now);
+        }
+        self.report.phase = phase.to_string();
+        self.report.failures.clone_from(&round.failures);
+        self.phase = Some(phase);
+        if let Err(error) = service::publish(host, &self.report) {
+            tracing::debug!(%error, "cannot leave a report for `basalt-agent status`");
+        }
+        if is_first {
+            service::notify(&[NotifyState::Ready]);
+        }
+    }
+}
+
+/// Everything of a round that a person should know about, one line each.
+fn warnings(round: &Round) -> BTreeSet<String> {
+    let survey = &round.survey;
+    let with_hint = |text: String, hint: Option<String>| match hint {
+        Some(hint) => format!("{text} (hint: {hint})"),
+        None => text,
+    };
+    let mut warnings = BTreeSet::new();
+    warnings
+        .extend(survey.settings.faults.iter().map(|fault| format!("settings left out: {fault}")));
+    if let Some(problem) = &survey.decision.problem {
+        warnings.insert(with_hint(problem.to_string(), Some(problem.hint())));
+    }
+    warnings.extend(survey.plan.strangers.iter().map(|s| format!("stranger at {}: {s}", s.path)));
+    warnings.extend(round.failures.iter().map(|f| with_hint(f.message.clone(), f.hint.clone())));
+    warnings.extend(
+        survey.observed.hidden.iter().map(|(path, e)| format!("cannot look at {path}: {e}")),
+    );
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_bad_rounds_up_to_the_limit() {
+        let settings = Settings::default();
+        let seconds = |bad_rounds| pause(&settings, bad_rounds).as_secs();
+        let pauses: Vec<u64> = (0..9).map(seconds).collect();
+        assert_eq!(pauses, [60, 1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(seconds(u32::MAX), 60);
+    }
+}

@@ -1,0 +1,45 @@
+//! What several test modules need: small nodes, small pods, a scratch host.
+
+use basalt_model::node::Node;
+use basalt_static_pods::{CONFIG_DIRECTORY, ConfigFile, StaticPod};
+use camino::Utf8Path;
+
+use crate::desired::{Acceptance, Desired};
+use crate::host::Host;
+use crate::host::look::sha256;
+
+/// A `node.json` of this generation; the cluster's name makes its content differ.
+pub(crate) fn node_json(generation: u64, cluster: &str) -> String {
+    let text = include_str!("../tests/node.json")
+        .replace("\"generation\": 1", &format!("\"generation\": {generation}"))
+        .replace("\"cluster\": \"lab\"", &format!("\"cluster\": \"{cluster}\""));
+    Node::from_json("tests/node.json", &text).unwrap().to_json()
+}
+
+/// A pod whose manifest names it, with config files of mode 0644 in its own folder.
+pub(crate) fn pod(name: &str, files: &[(&str, &str)]) -> StaticPod {
+    let file = |(file, contents): &(&str, &str)| ConfigFile {
+        path: format!("{CONFIG_DIRECTORY}/{name}/{file}").parse().unwrap(),
+        contents: contents.to_string(),
+        mode: 0o644,
+    };
+    StaticPod {
+        name: name.parse().unwrap(),
+        manifest: format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n"),
+        files: files.iter().map(file).collect(),
+    }
+}
+
+/// A desired node with these pods.
+pub(crate) fn desired(generation: u64, pods: Vec<StaticPod>, acceptance: Acceptance) -> Desired {
+    let text = node_json(generation, "lab");
+    let node = Node::from_json("", &text).unwrap();
+    Desired { node, sha256: sha256(text.as_bytes()), text, pods, acceptance }
+}
+
+/// A host on an empty directory, which goes with the first value.
+pub(crate) fn scratch_host() -> (tempfile::TempDir, Host) {
+    let keep = tempfile::tempdir().unwrap();
+    let host = Host::at(Utf8Path::from_path(keep.path()).unwrap()).unwrap();
+    (keep, host)
+}

@@ -1,0 +1,315 @@
+//! keepalived: holds the virtual addresses on one node that can serve them (VRRP, RFC 9568).
+//!
+//! Choices, with their reasons:
+//! - Every node starts as BACKUP and speaks unicast to the peers it is told; adverts of anybody else are dropped, and
+//!   a node without peers is refused here: alone it would be a second master the others never hear of.
+//! - A node whose haproxy serves gains [`CHECK_WEIGHT`], which is more than priorities can differ by: any node that
+//!   serves beats any that does not, and when none serves the addresses still stay on exactly one.
+//! - Preemption stays on. With `nopreempt` a node that lost its haproxy would keep the addresses, since losing
+//!   priority is exactly what others may not act on; `preempt_delay` would delay that very take-over.
+//! - The check runs curl itself, without a shell, so that nothing but its exit status decides. The image must hold
+//!   it at [`CURL`].
+//! - Addresses that a crashed keepalived left behind are removed by keepalived's own start, before it listens; that
+//!   is tested against the real program, so there is no init container for it.
+//! - There is no VRRP password: it would go over the wire in the clear, cut to eight characters.
+//!
+//! When haproxy or its servers fail, the addresses move within about 10 seconds: at most 3 s until haproxy takes the
+//! last server out, 3 s for three failed checks, and three advert intervals until another node steps in.
+
+use std::net::IpAddr;
+
+use basalt_model::names::Cidr;
+use basalt_model::node::{Keepalived, Node, VrrpInstance};
+
+use crate::manifest::{Capability, Requests};
+use crate::parts::{
+    CONFIG_HEADER, Draft, Findings, LIVENESS, Mount, PodParts, Probes, READINESS, STARTUP, Timing,
+    config_directory, config_file, shell,
+};
+use crate::pods::haproxy;
+
+pub(crate) const NAME: &str = "keepalived";
+
+/// What a working haproxy adds to a node's priority.
+pub const CHECK_WEIGHT: u8 = 127;
+
+/// The highest priority of an instance on a node that runs haproxy. `1 + CHECK_WEIGHT` is more than this, and this
+/// with [`CHECK_WEIGHT`] is 254, the highest that VRRP leaves to a node that does not own the address.
+pub const HIGHEST_PRIORITY: u8 = 127;
+
+/// The highest priority where nothing is added to it; the model's own bound.
+const HIGHEST_PRIORITY_UNCHECKED: u8 = 253;
+
+/// Addresses and raw sockets are what keepalived is about. `SETGID`: keepalived calls `setgroups` before it runs a
+/// check, and where that fails the check counts as passed, without having run (seen with 2.2.7).
+const CAPABILITIES: [Capability; 3] =
+    [Capability::NetAdmin, Capability::NetRaw, Capability::Setgid];
+
+/// In memory; survives a restart of the container.
+const RUN_DIRECTORY: &str = "/run/keepalived";
+/// Where keepalived writes its state when asked to; a path of its own making.
+const DUMP_DIRECTORY: &str = "/tmp";
+
+/// The program that asks haproxy.
+const CURL: &str = "/usr/bin/curl";
+
+/// Long enough to stop: a priority 0 advert tells the peers, so that they take over at once.
+const GRACE_SECONDS: u32 = 15;
+
+/// How long a probe waits for the answer to a signal, in seconds.
+const ANSWER_SECONDS: u32 = 5;
+
+pub(crate) fn draft(node: &Node, keepalived: &Keepalived, findings: &mut Findings) -> Draft {
+    check(node, keepalived, findings);
+    let parts = PodParts {
+        name: NAME,
+        component: "virtual-address",
+        cluster: &node.cluster,
+        image: &keepalived.image,
+        command: shell(&start_script()),
+        ports: Vec::new(),
+        requests: Requests { cpu: "50m", memory: "64Mi" },
+        user: 0,
+        capabilities: CAPABILITIES.to_vec(),
+        probes: Probes {
+            startup: answering(STARTUP).shell(&answers_script()),
+            liveness: answering(LIVENESS).shell(&answers_script()),
+            readiness: answering(READINESS).shell(&works_script()),
+        },
+        mounts: vec![
+            Mount::config(NAME),
+            Mount::scratch("run", RUN_DIRECTORY, "16Mi"),
+            Mount::scratch("tmp", DUMP_DIRECTORY, "16Mi"),
+        ],
+        grace_seconds: GRACE_SECONDS,
+        files: vec![config_file(NAME, "keepalived.conf", 0o644, config(node, keepalived))],
+    };
+    Draft::new(parts, &CAPABILITIES)
+}
+
+/// A probe that signals keepalived needs more time than it waits.
+fn answering(timing: Timing) -> Timing {
+    Timing { timeout: ANSWER_SECONDS + 3, ..timing }
+}
+
+/// Pid files outlive a crash of the container, and inside it every keepalived is process 1: it would find "itself"
+/// already running and never start again.
+fn start_script() -> String {
+    format!(
+        "rm -f {RUN_DIRECTORY}/*.pid && exec keepalived --dont-fork --vrrp --log-console --no-syslog \
+         --use-file={}/keepalived.conf --pid={RUN_DIRECTORY}/keepalived.pid \
+         --vrrp_pid={RUN_DIRECTORY}/vrrp.pid",
+        config_directory(NAME)
+    )
+}
+
+/// Proves that the VRRP process handles events: it is told, through its parent, to write its state, and the state
+/// names an instance. A process that merely exists would not.
+fn answers_script() -> String {
+    state_script("*'VRRP Instance = '*) exit 0 ;;", "", "no answer from the VRRP process")
+}
+
+/// Proves that, and that no instance is in fault: interface and source address are there.
+fn works_script() -> String {
+    state_script(
+        "*'VRRP Instance = '*) seen=yes ;;\n      *' State = FAULT'*) echo 'a VRRP instance is in fault'; exit 1 ;;",
+        "\n    test -n \"$seen\" && exit 0",
+        "no answer from the VRRP process",
+    )
+}
+
+/// Plain POSIX shell with `rm` and `sleep`: the image need not hold more.
+fn state_script(cases: &str, at_end: &str, otherwise: &str) -> String {
+    format!(
+        "dump={DUMP_DIRECTORY}/keepalived.data
+rm -f \"$dump\"
+read -r pid < {RUN_DIRECTORY}/keepalived.pid || exit 1
+kill -USR1 \"$pid\" || exit 1
+tries=0
+while test $tries -lt {ANSWER_SECONDS}; do
+  sleep 1
+  tries=$((tries + 1))
+  if test -s \"$dump\"; then
+    while read -r line; do
+      case \" $line\" in
+      {cases}
+      esac
+    done < \"$dump\"{at_end}
+  fi
+done
+echo '{otherwise}'
+exit 1
+"
+    )
+}
+
+fn check(node: &Node, keepalived: &Keepalived, findings: &mut Findings) {
+    let instances = &keepalived.instances;
+    if instances.is_empty() {
+        findings.add("keepalived.instances", "is empty");
+    }
+    let place = |index: usize| format!("keepalived.instances[{index}]");
+    findings.add_duplicates(
+        |index| format!("{}.name", place(index)),
+        instances.iter().map(|instance| &instance.name),
+    );
+    // IPv4 and IPv6 are two protocols to VRRP: each counts its identifiers for itself.
+    let routers = instances.iter().map(|instance| {
+        let family = if instance.source.is_ipv4() { "IPv4" } else { "IPv6" };
+        format!("{} on {} ({family})", instance.virtual_router_id, instance.interface)
+    });
+    findings.add_duplicates(|index| format!("{}.virtual_router_id", place(index)), routers);
+    for (index, instance) in instances.iter().enumerate() {
+        check_numbers(&place(index), node, instance, findings);
+        check_addresses(&place(index), node, instance, findings);
+    }
+}
+
+fn check_numbers(place: &str, node: &Node, instance: &VrrpInstance, findings: &mut Findings) {
+    let most = match node.haproxy {
+        Some(_) => HIGHEST_PRIORITY,
+        None => HIGHEST_PRIORITY_UNCHECKED,
+    };
+    let numbers = [
+        ("virtual_router_id", instance.virtual_router_id, u8::MAX),
+        ("priority", instance.priority, most),
+        ("advert_interval_seconds", instance.advert_interval_seconds, 40),
+    ];
+    for (name, number, most) in numbers {
+        if !(1..=most).contains(&number) {
+            let reason = match name {
+                "priority" if node.haproxy.is_some() => {
+                    format!(", since a working haproxy adds {CHECK_WEIGHT} to it")
+                }
+                _ => String::new(),
+            };
+            let message = format!("must be between 1 and {most}, not {number}{reason}");
+            findings.add(format!("{place}.{name}"), message);
+        }
+    }
+}
+
+fn check_addresses(place: &str, node: &Node, instance: &VrrpInstance, findings: &mut Findings) {
+    let interface = node.network.interfaces.iter().find(|it| it.name == instance.interface);
+    let place_of = |name: &str| format!("{place}.{name}");
+    match interface {
+        None => {
+            let message = format!("the node has no interface `{}`", instance.interface);
+            findings.add(place_of("interface"), message);
+        }
+        Some(found) if !found.addresses.iter().any(|own| own.address() == instance.source) => {
+            let message = format!("`{}` is not an address of `{}`", instance.source, found.name);
+            findings.add(place_of("source"), message);
+        }
+        Some(_) => {}
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !instance.interface.as_str().chars().all(is_word) {
+        let message = format!(
+            "keepalived cannot be told the name `{}`",
+            instance.interface.as_str().escape_debug()
+        );
+        findings.add(place_of("interface"), message);
+    }
+    if instance.peers.is_empty() {
+        let message = "is empty: alone, this node would hold the addresses whatever the others do";
+        findings.add(place_of("peers"), message);
+    }
+    if instance.virtual_addresses.is_empty() {
+        findings.add(place_of("virtual_addresses"), "is empty");
+    }
+    let virtuals = instance.virtual_addresses.iter().map(Cidr::address);
+    for (list, addresses) in [
+        ("peers", instance.peers.clone()),
+        ("virtual_addresses", virtuals.collect::<Vec<IpAddr>>()),
+    ] {
+        findings.add_duplicates(|index| format!("{place}.{list}[{index}]"), addresses.iter());
+        for (index, address) in addresses.iter().enumerate() {
+            let place = format!("{place}.{list}[{index}]");
+            if *address == instance.source {
+                findings.add(place, format!("`{address}` is this node's own address"));
+            } else if address.is_ipv4() != instance.source.is_ipv4() {
+                let message = format!("`{address}` is not of the family of `{}`", instance.source);
+                findings.add(place, message);
+            }
+        }
+    }
+}
+
+fn config(node: &Node, keepalived: &Keepalived) -> String {
+    let check = node.haproxy.as_ref().map(|haproxy| haproxy_check(haproxy.monitor_port));
+    let mut blocks = vec![CONFIG_HEADER.to_owned(), globals(node)];
+    blocks.extend(check);
+    let has_check = node.haproxy.is_some();
+    blocks.extend(keepalived.instances.iter().map(|instance| vrrp_instance(instance, has_check)));
+    blocks.join("\n")
+}
+
+fn globals(node: &Node) -> String {
+    let lines = [
+        format!("router_id {}", node.name),
+        // IPv6 has no other, and RFC 9568 knows no other.
+        "vrrp_version 3".to_owned(),
+        // Only listed peers are heard: a forgotten node cannot take part.
+        "vrrp_check_unicast_src".to_owned(),
+        // A bond or VLAN may come up after this pod: the instance waits in fault instead of keepalived ending.
+        "dynamic_interfaces".to_owned(),
+        // Switches and neighbours that missed the first announcement learn it within a minute.
+        "vrrp_garp_master_refresh 60".to_owned(),
+        // After two masters at once, the right one announces itself again.
+        "vrrp_higher_prio_send_advert true".to_owned(),
+        // keepalived must not raise its own scheduling priority; it may not, without `SYS_NICE`.
+        "max_auto_priority -1".to_owned(),
+        "script_user root".to_owned(),
+        "enable_script_security".to_owned(),
+    ];
+    block("global_defs", lines)
+}
+
+/// Asks once a second; three answers in a row decide, so one slow answer moves nothing. curl gives up before
+/// keepalived does, so that the log names curl's reason. `init_fail`: a node proves its haproxy before it counts.
+fn haproxy_check(monitor_port: u16) -> String {
+    let url = format!("http://127.0.0.1:{monitor_port}{}", haproxy::READY_PATH);
+    let lines = [
+        format!("script \"{CURL} --silent --fail --output /dev/null --max-time 1 {url}\""),
+        "interval 1".to_owned(),
+        "timeout 2".to_owned(),
+        "rise 3".to_owned(),
+        "fall 3".to_owned(),
+        format!("weight {CHECK_WEIGHT}"),
+        "init_fail".to_owned(),
+    ];
+    block(&format!("vrrp_script {}", haproxy::NAME), lines)
+}
+
+fn vrrp_instance(instance: &VrrpInstance, has_check: bool) -> String {
+    let mut lines = vec![
+        "state BACKUP".to_owned(),
+        format!("interface {}", instance.interface),
+        format!("virtual_router_id {}", instance.virtual_router_id),
+        format!("priority {}", instance.priority),
+        format!("advert_int {}", instance.advert_interval_seconds),
+        format!("unicast_src_ip {}", instance.source),
+        // Without its source address an instance can neither send nor be heard.
+        "track_src_ip".to_owned(),
+    ];
+    let peers = instance.peers.iter().map(IpAddr::to_string);
+    lines.extend(block("unicast_peer", peers).lines().map(str::to_owned));
+    let addresses = instance.virtual_addresses.iter().map(|address| {
+        // An IPv6 address without preference is never chosen for the node's own connections, which would break when
+        // it moves. IPv4 chooses the interface's first address anyway.
+        let preference = if address.address().is_ipv6() { " preferred_lft 0" } else { "" };
+        format!("{address} dev {}{preference}", instance.interface)
+    });
+    lines.extend(block("virtual_ipaddress", addresses).lines().map(str::to_owned));
+    if has_check {
+        let names = [haproxy::NAME.to_owned()];
+        lines.extend(block("track_script", names).lines().map(str::to_owned));
+    }
+    block(&format!("vrrp_instance {}", instance.name), lines)
+}
+
+fn block(head: &str, lines: impl IntoIterator<Item = String>) -> String {
+    let body: String = lines.into_iter().map(|line| format!("    {line}\n")).collect();
+    format!("{head} {{\n{body}}}\n")
+}

@@ -1,0 +1,169 @@
+//! Laws that hold for every node, tried on nodes made at random from the lab's.
+
+use basalt_model::names::{Endpoint, ItemName};
+use basalt_model::node::{Frontend, HealthCheck, Node, ProxyMode, Server, VaultTemplate};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::{CONFIG_DIRECTORY, RenderError, parts, pods, render, yaml};
+
+fn lab(name: &str) -> Node {
+    let text = match name {
+        "n1" => include_str!("../tests/lab/n1.json"),
+        "n2" => include_str!("../tests/lab/n2.json"),
+        _ => include_str!("../tests/lab/n3.json"),
+    };
+    Node::from_json(name, text).unwrap()
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let address = select(vec!["0.0.0.0", "192.0.2.10", "127.0.0.1", "[::]", "[2001:db8:2::10]"]);
+    (address, 1..=u16::MAX).prop_map(|(address, port)| format!("{address}:{port}").parse().unwrap())
+}
+
+fn name() -> impl Strategy<Value = ItemName> {
+    "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
+}
+
+fn health_check() -> impl Strategy<Value = HealthCheck> {
+    let path = prop_oneof!["/[a-z0-9/?=&%._-]{0,12}", ".{0,12}"];
+    prop_oneof![
+        Just(HealthCheck::Tcp),
+        (path, any::<bool>()).prop_map(|(path, tls)| HealthCheck::Http { path, tls }),
+    ]
+}
+
+fn frontend() -> impl Strategy<Value = Frontend> {
+    let server = (name(), endpoint()).prop_map(|(name, address)| Server { name, address });
+    (
+        name(),
+        prop::collection::vec(endpoint(), 0..4),
+        select(vec![ProxyMode::Tcp, ProxyMode::Http]),
+        prop::option::of(select(vec!["ingress", "absent"])),
+        health_check(),
+        prop::collection::vec(server, 0..6),
+    )
+        .prop_map(|(name, binds, mode, certificate, check, servers)| {
+            let certificate = certificate.map(|text| text.parse().unwrap());
+            Frontend { name, binds, mode, certificate, check, servers }
+        })
+}
+
+fn template() -> impl Strategy<Value = VaultTemplate> {
+    (name(), ".*", "(/[a-z ${}\"]{1,8}){1,4}", "0[0-7]{3}").prop_map(
+        |(name, contents, destination, mode)| VaultTemplate {
+            name,
+            contents,
+            destination: destination.parse().unwrap(),
+            mode: mode.parse().unwrap(),
+        },
+    )
+}
+
+/// The bounds as often as what lies between them.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), Just(1), Just(u32::MAX), any::<u32>()]
+}
+
+/// Any node the types allow, sound and unsound ones, with up to 40 frontends.
+fn node() -> impl Strategy<Value = Node> {
+    (
+        select(vec!["n1", "n2", "n3"]),
+        prop::collection::vec(frontend(), 0..40),
+        prop::collection::vec(template(), 0..4),
+        any::<[u16; 2]>(),
+        [number(), number()],
+        any::<[u8; 3]>(),
+        any::<[bool; 4]>(),
+    )
+        .prop_map(|(base, frontends, templates, ports, numbers, bytes, keep)| {
+            let mut node = lab(base);
+            if let Some(haproxy) = &mut node.haproxy {
+                haproxy.frontends = frontends;
+                haproxy.monitor_port = ports[0];
+                (haproxy.max_connections, haproxy.idle_timeout_seconds) = (numbers[0], numbers[1]);
+            }
+            if let Some(keepalived) = &mut node.keepalived {
+                let instance = &mut keepalived.instances[0];
+                instance.priority = bytes[0];
+                instance.virtual_router_id = bytes[1];
+                instance.peers.truncate(usize::from(bytes[2] % 3));
+            }
+            if let Some(agent) = &mut node.vault_agent {
+                agent.templates = templates;
+                agent.metrics_port = ports[1];
+            }
+            node.haproxy = node.haproxy.filter(|_| keep[0]);
+            node.keepalived = node.keepalived.filter(|_| keep[1]);
+            node.vault_agent = node.vault_agent.filter(|_| keep[2]);
+            node.vault = node.vault.filter(|_| keep[3]);
+            node
+        })
+}
+
+/// Nodes that differ from the lab's without being unsound: frontends by the dozen, each on a port of its own.
+fn sound_node() -> impl Strategy<Value = Node> {
+    (1_u16..60, any::<bool>(), "[ -~\n]{0,200}").prop_map(|(count, with_tls, template)| {
+        let mut node = lab("n2");
+        node.vault_agent.as_mut().unwrap().templates[0].contents = template;
+        let frontends = &mut node.haproxy.as_mut().unwrap().frontends;
+        let pattern = frontends[if with_tls { 1 } else { 0 }].clone();
+        frontends.clear();
+        for index in 0..count {
+            let mut frontend = pattern.clone();
+            frontend.name = format!("f-{index}").parse().unwrap();
+            for bind in &mut frontend.binds {
+                bind.0.set_port(20_000 + index);
+            }
+            frontends.push(frontend);
+        }
+        node
+    })
+}
+
+proptest! {
+    #[test]
+    fn render_answers_every_node(node in node()) {
+        match render(&node) {
+            Ok(rendered) => prop_assert!(rendered.is_sorted_by_key(|pod| pod.name.clone())),
+            Err(error) => prop_assert!(!error.findings().is_empty()),
+        }
+    }
+
+    #[test]
+    fn a_sound_node_has_its_pods(node in sound_node()) {
+        let rendered = render(&node).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(&rendered, &render(&node).unwrap());
+        for pod in rendered {
+            prop_assert!(pod.manifest.ends_with('\n'));
+            prop_assert!(pod.files.is_sorted_by_key(|file| file.path.clone()));
+            let folder = format!("{CONFIG_DIRECTORY}/{}/", pod.name);
+            prop_assert!(pod.files.iter().all(|file| file.path.as_str().starts_with(&folder)));
+        }
+    }
+
+    #[test]
+    fn manifests_read_back_as_what_was_checked(node in sound_node()) {
+        let (drafts, _) = pods::drafts(&node);
+        for manifest in drafts.iter().map(parts::Draft::to_manifest) {
+            prop_assert_eq!(yaml::tests::read(&yaml::print(&manifest.value)), manifest.value);
+        }
+    }
+
+    /// Whatever a health check asks for, it stays one line of the config.
+    #[test]
+    fn a_check_path_is_one_line_or_refused(path in "\\PC{0,8}|.{0,12}|/[!-~]{0,12}") {
+        let mut node = lab("n1");
+        let lines = |node: &Node| {
+            let pods = render(node)?;
+            Ok::<_, RenderError>(pods[0].files[0].contents.lines().count())
+        };
+        let before = lines(&node).unwrap();
+        let check = HealthCheck::Http { path: path.clone(), tls: false };
+        node.haproxy.as_mut().unwrap().frontends[1].check = check;
+        if let Ok(after) = lines(&node) {
+            prop_assert_eq!(before, after);
+            prop_assert!(!path.contains(['\'', '"', '\\', '$', '#', ' ']));
+        }
+    }
+}

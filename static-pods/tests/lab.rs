@@ -1,0 +1,277 @@
+//! Renders the three-node lab and compares every manifest and config file with the files beside it.
+//!
+//! `UPDATE_EXPECT=1` writes them anew; review the difference like code.
+
+use std::path::{Path, PathBuf};
+
+use basalt_model::node::Node;
+use basalt_static_pods::{CONFIG_DIRECTORY, RenderError, StaticPod, render};
+use expect_test::expect_file;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab")
+}
+
+fn node(name: &str) -> Node {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    Node::from_json(&path.display().to_string(), &text).unwrap()
+}
+
+fn pod<'a>(pods: &'a [StaticPod], name: &str) -> &'a StaticPod {
+    pods.iter().find(|pod| pod.name.as_str() == name).unwrap()
+}
+
+/// The contents of the only file whose path ends so.
+fn file<'a>(pods: &'a [StaticPod], pod_name: &str, end: &str) -> &'a str {
+    let mut files =
+        pod(pods, pod_name).files.iter().filter(|file| file.path.as_str().ends_with(end));
+    let file = files.next().unwrap();
+    assert!(files.next().is_none());
+    &file.contents
+}
+
+#[test]
+fn golden() {
+    let pods = render(&node("n1")).unwrap();
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["haproxy", "keepalived", "vault-agent"]);
+    for pod in &pods {
+        let golden = folder().join(format!("n1/manifests/{}.yaml", pod.name));
+        expect_file![golden].assert_eq(&pod.manifest);
+        for file in &pod.files {
+            let below = file.path.as_str().strip_prefix(CONFIG_DIRECTORY).unwrap();
+            expect_file![folder().join(format!("n1/pods{below}"))].assert_eq(&file.contents);
+        }
+    }
+}
+
+#[test]
+fn nodes_differ_where_they_must() {
+    for name in ["n2", "n3"] {
+        let pods = render(&node(name)).unwrap();
+        let golden = folder().join(format!("{name}/pods/keepalived/keepalived.conf"));
+        expect_file![golden].assert_eq(file(&pods, "keepalived", "keepalived.conf"));
+        let first = render(&node("n1")).unwrap();
+        assert_eq!(pod(&pods, "haproxy"), pod(&first, "haproxy"));
+        assert_eq!(pod(&pods, "vault-agent"), pod(&first, "vault-agent"));
+    }
+}
+
+/// A changed config has to roll the pod, and nothing else may.
+#[test]
+fn a_config_change_changes_the_annotation_alone() {
+    let mut changed = node("n1");
+    changed.haproxy.as_mut().unwrap().idle_timeout_seconds += 1;
+    let (before, after) = (render(&node("n1")).unwrap(), render(&changed).unwrap());
+    assert_eq!(pod(&before, "keepalived"), pod(&after, "keepalived"));
+    assert_eq!(pod(&before, "vault-agent"), pod(&after, "vault-agent"));
+    let lines = |pods: &[StaticPod]| -> Vec<String> {
+        pod(pods, "haproxy").manifest.lines().map(str::to_owned).collect()
+    };
+    let (before, after) = (lines(&before), lines(&after));
+    assert_eq!(before.len(), after.len());
+    let differing: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
+    assert_eq!(differing.len(), 1);
+    assert!(differing[0].0.trim_start().starts_with("basalt.dev/config-sha256: "));
+}
+
+#[test]
+fn a_node_without_pods_has_none() {
+    let mut node = node("n1");
+    (node.haproxy, node.keepalived, node.vault_agent) = (None, None, None);
+    assert_eq!(render(&node).unwrap(), []);
+}
+
+/// Only what the binds and certificates need.
+#[test]
+fn haproxy_runs_as_nobody_unless_it_must() {
+    let mut node = node("n1");
+    node.haproxy.as_mut().unwrap().frontends.remove(1);
+    let pods = render(&node).unwrap();
+    let manifest = &pod(&pods, "haproxy").manifest;
+    assert!(manifest.contains("runAsUser: 65532\n"), "{manifest}");
+    assert!(!manifest.contains("NET_BIND_SERVICE"), "{manifest}");
+    assert!(!manifest.contains("certificate-"), "{manifest}");
+}
+
+#[track_caller]
+fn check(change: impl Fn(&mut Node), expected: &[&str]) {
+    let mut node = node("n1");
+    change(&mut node);
+    let error = render(&node).expect_err("such a node is refused");
+    let found: Vec<String> = error.findings().iter().map(ToString::to_string).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn refused_haproxy() {
+    use basalt_model::node::{HealthCheck, ProxyMode};
+    let path = |text: &str| HealthCheck::Http { path: text.to_owned(), tls: false };
+    check(
+        |node| node.haproxy.as_mut().unwrap().frontends[1].check = path("/a' \n    server x"),
+        &[
+            "haproxy.frontends[1].check.path: `/a\\' \\n    server x` is not an absolute path of a request (begin with `/`, write other characters as `%20`)",
+        ],
+    );
+    check(
+        |node| {
+            let frontend = &mut node.haproxy.as_mut().unwrap().frontends[0];
+            frontend.mode = ProxyMode::Http;
+            frontend.name = "basalt-monitor".parse().unwrap();
+            frontend.servers[1].name = "n1".parse().unwrap();
+        },
+        &[
+            "haproxy.frontends[0].name: `basalt-monitor` is taken by the health answers",
+            "haproxy.frontends[0].servers[1].name: `n1` is already at haproxy.frontends[0].servers[0].name",
+            "haproxy.frontends[0].check.tls: the servers expect TLS, but haproxy would send them plain bytes; use mode `tcp` without a certificate",
+        ],
+    );
+    check(
+        |node| node.vault.as_mut().unwrap().certificates[0].name = "other".parse().unwrap(),
+        &["haproxy.frontends[1].certificate: `ingress` is not a certificate of this node"],
+    );
+    check(
+        |node| node.vault.as_mut().unwrap().certificates[0].owner = "haproxy".to_owned(),
+        &[
+            "vault.certificates[0].owner: belongs to `haproxy` with mode 0600: haproxy runs as root without the capability to read other users' files; let `root` own it",
+        ],
+    );
+    check(
+        |node| node.vault.as_mut().unwrap().certificates[0].directory = "/a b".parse().unwrap(),
+        &[
+            "vault.certificates[0].directory: haproxy cannot read from `/a b`: use letters, digits, `.`, `_`, `-`",
+        ],
+    );
+    check(
+        |node| {
+            let haproxy = node.haproxy.as_mut().unwrap();
+            haproxy.connect_timeout_seconds = 0;
+            haproxy.tunnel_timeout_seconds = u32::MAX;
+            haproxy.max_connections = u32::MAX;
+            haproxy.frontends.remove(1);
+            haproxy.frontends[1].name = "kubernetes-api".parse().unwrap();
+        },
+        &[
+            "haproxy.frontends[1].name: `kubernetes-api` is already at haproxy.frontends[0].name",
+            "haproxy.connect_timeout_seconds: must be between 1 and 2147483, not 0",
+            "haproxy.tunnel_timeout_seconds: must be between 1 and 2147483, not 4294967295",
+            "haproxy.max_connections: must be between 1 and 500000, not 4294967295",
+        ],
+    );
+}
+
+#[test]
+fn refused_keepalived() {
+    check(
+        |node| node.keepalived.as_mut().unwrap().instances[0].peers.clear(),
+        &[
+            "keepalived.instances[0].peers: is empty: alone, this node would hold the addresses whatever the others do",
+        ],
+    );
+    check(
+        |node| {
+            let instances = &mut node.keepalived.as_mut().unwrap().instances;
+            instances[0].priority = 128;
+            instances[0].interface = "eth9".parse().unwrap();
+            instances[1].peers[1] = "192.0.2.13".parse().unwrap();
+            instances[1].virtual_addresses[0] = "2001:db8:2::11/64".parse().unwrap();
+        },
+        &[
+            "keepalived.instances[0].priority: must be between 1 and 127, not 128, since a working haproxy adds 127 to it",
+            "keepalived.instances[0].interface: the node has no interface `eth9`",
+            "keepalived.instances[1].peers[1]: `192.0.2.13` is not of the family of `2001:db8:2::11`",
+            "keepalived.instances[1].virtual_addresses[0]: `2001:db8:2::11` is this node's own address",
+        ],
+    );
+    check(
+        |node| {
+            let keepalived = node.keepalived.as_mut().unwrap();
+            let mut copy = keepalived.instances[0].clone();
+            copy.source = "192.0.2.99".parse().unwrap();
+            keepalived.instances.push(copy);
+            keepalived.instances[1].virtual_router_id = 51;
+            // The same interface with a name that would end the block it is written into.
+            let bad: basalt_model::names::InterfaceName = "b}".parse().unwrap();
+            keepalived.instances[1].interface = bad.clone();
+            let mut interface = node.network.interfaces[2].clone();
+            interface.name = bad;
+            node.network.interfaces.push(interface);
+        },
+        &[
+            "keepalived.instances[2].name: `api-ipv4` is already at keepalived.instances[0].name",
+            "keepalived.instances[2].virtual_router_id: `51 on bond0 (IPv4)` is already at keepalived.instances[0].virtual_router_id",
+            "keepalived.instances[1].interface: keepalived cannot be told the name `b}`",
+            "keepalived.instances[2].source: `192.0.2.99` is not an address of `bond0`",
+        ],
+    );
+}
+
+/// Without a haproxy nothing is added to the priority, so all of VRRP's range is free.
+#[test]
+fn keepalived_alone() {
+    let mut node = node("n1");
+    node.haproxy = None;
+    node.keepalived.as_mut().unwrap().instances[0].priority = 253;
+    let pods = render(&node).unwrap();
+    assert!(!file(&pods, "keepalived", "keepalived.conf").contains("script \""));
+}
+
+#[test]
+fn refused_vault_agent() {
+    check(
+        |node| node.vault = None,
+        &[
+            "haproxy.frontends[1].certificate: `ingress` is not a certificate of this node",
+            "vault_agent: the node has no `vault` to ask",
+        ],
+    );
+    check(
+        |node| {
+            let vault = node.vault.as_mut().unwrap();
+            vault.addresses[0] = "http://192.0.2.21:8200".to_owned();
+            vault.ca = "other".parse().unwrap();
+            node.vault_agent.as_mut().unwrap().templates[0].destination =
+                "/password".parse().unwrap();
+        },
+        &[
+            "vault.addresses[0]: `http://192.0.2.21:8200` is not `https://host:port`",
+            "vault.ca: the node has no trust anchor `other`",
+            "vault_agent.templates[0].destination: `/password` must lie in a folder, which is mounted",
+        ],
+    );
+}
+
+/// What only shows once the manifests are made.
+#[test]
+fn refused_manifests() {
+    check(
+        |node| {
+            node.vault_agent.as_mut().unwrap().metrics_port = 9444;
+            node.haproxy.as_mut().unwrap().frontends[2].binds =
+                vec!["192.0.2.11:443".parse().unwrap()];
+        },
+        &[
+            "haproxy.yaml: spec.containers[0].ports[5]: port 443 is already taken by haproxy.yaml: spec.containers[0].ports[3]",
+            "vault-agent.yaml: spec.containers[0].ports[0]: port 9444 is already taken by haproxy.yaml: spec.containers[0].ports[0]",
+        ],
+    );
+    check(
+        |node| {
+            let mut template = node.vault_agent.as_ref().unwrap().templates[0].clone();
+            template.name = "two".parse().unwrap();
+            template.destination = "/etc/password".parse().unwrap();
+            node.vault_agent.as_mut().unwrap().templates.push(template.clone());
+            template.name = "three".parse().unwrap();
+            template.destination = "/var/lib/basalt/identity/x".parse().unwrap();
+            node.vault_agent.as_mut().unwrap().templates.push(template);
+        },
+        &[
+            "vault-agent.yaml: spec.containers[0].volumeMounts[3].mountPath: would hide the image's own `/etc`; use a folder of its own",
+            "vault-agent.yaml: spec.containers[0].volumeMounts[4].mountPath: `/var/lib/basalt/identity` is used twice",
+        ],
+    );
+    let mut node = node("n1");
+    node.vault_agent.as_mut().unwrap().metrics_port = 9444;
+    assert!(matches!(render(&node), Err(RenderError::Manifest { .. })));
+}
