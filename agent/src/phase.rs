@@ -83,23 +83,35 @@ impl Phase {
     }
 }
 
+impl Phase {
+    /// The phase without its details, which have a line of their own in the log.
+    pub(crate) fn headline(&self) -> String {
+        match self {
+            Phase::NoNode { .. } => "no node".to_owned(),
+            Phase::Refused { generation, .. } => format!("keeping generation {generation}"),
+            Phase::Degraded { generation, .. } => format!("generation {generation} is degraded"),
+            Phase::Converging { generation, .. } => {
+                format!("converging to generation {generation}")
+            }
+            Phase::Serving { generation } => format!("serving generation {generation}"),
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Phase::NoNode { problem } => write!(f, "no node: {problem}"),
-            Phase::Refused { generation, problem } => {
-                write!(f, "keeping generation {generation}: {problem}")
+            Phase::NoNode { problem } | Phase::Refused { problem, .. } => {
+                write!(f, "{}: {problem}", self.headline())
             }
-            Phase::Degraded { generation, problems } => {
-                write!(f, "generation {generation} is degraded: {}", problems.join("; "))
+            Phase::Degraded { problems, .. } => {
+                write!(f, "{}: {}", self.headline(), problems.join("; "))
             }
-            Phase::Converging { generation, steps: 1 } => {
-                write!(f, "converging to generation {generation}, 1 step left")
+            Phase::Converging { steps: 1, .. } => write!(f, "{}, 1 step left", self.headline()),
+            Phase::Converging { steps, .. } => {
+                write!(f, "{}, {steps} steps left", self.headline())
             }
-            Phase::Converging { generation, steps } => {
-                write!(f, "converging to generation {generation}, {steps} steps left")
-            }
-            Phase::Serving { generation } => write!(f, "serving generation {generation}"),
+            Phase::Serving { .. } => f.write_str(&self.headline()),
         }
     }
 }
