@@ -1,6 +1,9 @@
 //! Drives the built agent as a process on a directory that stands for a machine: what it writes, what it leaves alone,
 //! what it says, and what an interruption at any moment leaves behind.
 
+// In a test a panic is the report.
+#![allow(clippy::unwrap_used)]
+
 #[path = "reconcile/bench.rs"]
 mod bench;
 #[path = "reconcile/interrupted.rs"]
