@@ -390,14 +390,18 @@ impl Composing<'_> {
             Step::EnsureDirectory { path, reason, .. } => {
                 let state = if reason.is_drift() { State::Drift } else { State::Pending };
                 let text = Some(reason.to_string());
-                Some(item(
-                    Kind::Directory,
-                    path,
-                    state,
-                    "a directory of the agent",
-                    "different",
-                    text,
-                ))
+                let seen = match reason {
+                    Why::New | Why::Missing => "missing",
+                    Why::Update
+                    | Why::Changed
+                    | Why::Adopt
+                    | Why::Kind { .. }
+                    | Why::Mode { .. }
+                    | Why::Owner { .. }
+                    | Why::Label { .. }
+                    | Why::Unreadable { .. } => "different",
+                };
+                Some(item(Kind::Directory, path, state, "a directory", seen, text))
             }
             // Each of these has a row of its own.
             Step::WriteConfigFile { .. }

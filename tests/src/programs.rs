@@ -1,35 +1,52 @@
-//! Our own programs, as tests drive them: built, and found by path.
+//! Our own programs, as they are shipped: what the tests drive.
+//!
+//! `cargo xtask test` builds them and says where they are. In a bare `cargo test`, a release build that is already in
+//! the target folder is taken, and a test without one is skipped.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::env;
+use std::path::{Path, PathBuf};
 
-/// The `basalt-agent` to test: the one that `BASALT_AGENT` names, or a fresh build of this workspace.
-///
-/// # Panics
-/// When it cannot be built.
-pub fn agent() -> PathBuf {
-    static AGENT: OnceLock<PathBuf> = OnceLock::new();
-    AGENT.get_or_init(|| built("basalt-agent", "BASALT_AGENT")).clone()
+use crate::needs::skip;
+
+/// Names the release build of `basalt-agent`.
+pub const AGENT_VARIABLE: &str = "BASALT_AGENT";
+/// Names the release build of `xtask`.
+pub const XTASK_VARIABLE: &str = "BASALT_XTASK";
+
+/// The release build of `basalt-agent`. `None` means that there is none: this function has said so, the test returns.
+pub fn agent() -> Option<PathBuf> {
+    find(AGENT_VARIABLE, "basalt-agent")
 }
 
-fn built(package: &str, variable: &str) -> PathBuf {
-    if let Some(path) = std::env::var_os(variable) {
-        return path.into();
+/// The release build of `xtask`. `None` means that there is none: this function has said so, the test returns.
+pub fn xtask() -> Option<PathBuf> {
+    find(XTASK_VARIABLE, "xtask")
+}
+
+fn find(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(path) = env::var_os(variable) {
+        return Some(PathBuf::from(path));
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", package, "--bin", package])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("cargo is there while its tests run");
-    assert!(output.status.success(), "`{package}` does not build");
-    let messages = String::from_utf8(output.stdout).expect("cargo prints JSON");
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .unwrap_or_else(|| panic!("cargo names no executable of `{package}`"))
+    let found =
+        env::current_exe().ok().and_then(|test| beside(&test, name)).filter(|p| p.is_file());
+    if found.is_none() {
+        skip(&format!("needs the release build of `{name}`; run it with `cargo xtask test`"));
+    }
+    found
+}
+
+/// The release build that belongs to the test binary `target/debug/deps/name-hash`.
+fn beside(test: &Path, name: &str) -> Option<PathBuf> {
+    Some(test.ancestors().nth(3)?.join("release").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_builds_are_beside_the_tests() {
+        let found = beside(Path::new("/t/debug/deps/boot-0123456789abcdef"), "xtask");
+        assert_eq!(found, Some(PathBuf::from("/t/release/xtask")));
+    }
 }

@@ -1,2 +1,43 @@
-//! The whole toolchain behind one front door.
-fn main() {}
+//! The whole toolchain behind one front door: takes a verb, gives files or findings, touches what the verb says.
+//!
+//! Read [`cli`] first: it lists the verbs. Each verb is a file of its own, with the type of its arguments and a `run`.
+
+mod build_image;
+mod checkout;
+mod cli;
+mod command;
+mod generate;
+mod output;
+mod peers;
+mod progress;
+mod table;
+mod test;
+
+use std::process::ExitCode;
+
+/// The work failed; the message says what to change.
+const FAILED: u8 = 1;
+/// `--check` found a difference.
+const DIFFERS: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    let progress = progress::Progress::new(cli.quiet);
+    let result = match cli.verb {
+        cli::Verb::Build(cli::BuildVerb::BuildImage(arguments)) => {
+            build_image::run(&arguments, &progress)
+        }
+        cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Generate(arguments)) => {
+            generate::run(&arguments, &progress)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        for cause in error.chain().skip(1) {
+            eprintln!("  caused by: {cause}");
+        }
+        ExitCode::from(FAILED)
+    })
+}

@@ -82,8 +82,9 @@ macro_rules! text_types {
 text_types! {
     /// The name of a cluster: an RFC 1123 label.
     ClusterName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
-    /// The name of a node: an RFC 1123 label, since it becomes a hostname and a Kubernetes node name.
-    NodeName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    /// The name of a node: an RFC 1123 label, since it becomes a hostname and a Kubernetes node name. Not a number:
+    /// most programs read `10` as the address `0.0.0.10`.
+    NodeName: "an RFC 1123 label that is no number (a-z, 0-9 and `-`, at most 63 characters)", "^(?![0-9]+$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", |text| is_label(text) && !text.bytes().all(|b| b.is_ascii_digit());
     /// The name of a role: an RFC 1123 label.
     RoleName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
     /// The name of a static pod: an RFC 1123 label, since it is a file name and part of the pod's name in the cluster.
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn texts() {
         let long = "a".repeat(64);
-        check::<NodeName>(&["n1", "0", "a-b"], &["", "-a", "a-", "A", "a_b", "a.b", &long]);
+        check::<NodeName>(&["n1", "0a", "a-b"], &["", "10", "-a", "a-", "A", "a_b", "a.b", &long]);
         check::<Host>(
             &["time.example", "192.0.2.1", "2001:db8::1"],
             &["", "192.0.2.300", "a..b", "fe80::g", "1.2.3"],

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use basalt_model::node::Node;
 use basalt_static_pods::render;
+use e2e::needs::root_or_skip;
+use e2e::programs::agent;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,31 +58,29 @@ impl Variant {
 
 /// A machine that is a directory.
 pub(crate) struct Bench {
+    agent: PathBuf,
     root: TempDir,
     is_mounted: bool,
 }
 
 impl Bench {
-    /// A machine with nothing on it but quick settings. The timer is left at a minute: what happens within seconds
-    /// happens because the agent noticed.
-    pub(crate) fn new() -> Bench {
-        let bench = Bench { root: TempDir::new().unwrap(), is_mounted: false };
+    /// A machine with nothing on it but quick settings; `None` without a built agent, and the test returns. The timer is
+    /// left at a minute: what happens within seconds happens because the agent noticed.
+    pub(crate) fn new() -> Option<Bench> {
+        let bench = Bench { agent: agent()?, root: TempDir::new().unwrap(), is_mounted: false };
         bench.quicken();
-        bench
+        Some(bench)
     }
 
-    /// As [`Bench::new`], on a file system of its own with so many KiB; `None` when that is not permitted.
+    /// As [`Bench::new`], on a file system of its own with so many KiB; for root alone.
     pub(crate) fn small(kibibytes: u32) -> Option<Bench> {
-        let root = TempDir::new().unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "basalt-test"])
-            .arg(root.path())
-            .stderr(Stdio::null())
-            .status();
-        if !mount.is_ok_and(|status| status.success()) {
+        if !root_or_skip() {
             return None;
         }
-        let bench = Bench { root, is_mounted: true };
+        let bench = Bench { agent: agent()?, root: TempDir::new().unwrap(), is_mounted: true };
+        let size = format!("size={kibibytes}k");
+        let root = bench.root.path().to_str().unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &size, "basalt-test", root]);
         bench.quicken();
         Some(bench)
     }
@@ -127,7 +127,7 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(e2e::programs::agent());
+        let mut command = Command::new(&self.agent);
         command.arg("--root").arg(self.root.path()).args(arguments);
         for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(variable);

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use e2e::needs::root_or_skip;
 use e2e::peers::{Peer, peer};
+use e2e::programs::agent;
 use tempfile::TempDir;
 
 fn dist() -> PathBuf {
@@ -85,12 +87,11 @@ fn the_agent_is_locked_in() {
 
 #[test]
 fn directories_are_made_as_the_agent_wants_them() {
-    let Some(tmpfiles) = peer("systemd-tmpfiles") else { return };
-    let root = TempDir::new().unwrap();
-    if !is_root() {
-        println!("skipped: directories of root can only be made by root");
+    let (Some(tmpfiles), Some(agent)) = (peer("systemd-tmpfiles"), agent()) else { return };
+    if !root_or_skip() {
         return;
     }
+    let root = TempDir::new().unwrap();
     let config = dist().join("basalt.tmpfiles");
     succeeds(&tmpfiles, &root, &["--create", config.to_str().unwrap()]);
     let mode =
@@ -103,12 +104,7 @@ fn directories_are_made_as_the_agent_wants_them() {
     // The agent finds nothing to do about any of them.
     let node = root.path().join("etc/basalt/node.json");
     std::fs::write(&node, crate::bench::Variant::Full.node(1).to_json()).unwrap();
-    let plan = Command::new(e2e::programs::agent())
-        .arg("--root")
-        .arg(root.path())
-        .arg("plan")
-        .output()
-        .unwrap();
+    let plan = Command::new(agent).arg("--root").arg(root.path()).arg("plan").output().unwrap();
     let plan = String::from_utf8(plan.stdout).unwrap();
     for directory in ["etc/basalt/pods:", "etc/kubernetes/manifests:", "var/lib/basalt:"] {
         assert!(!plan.contains(directory), "{plan}");
@@ -124,10 +120,4 @@ fn the_pods_user_is_reserved() {
     succeeds(&sysusers, &root, &[config.to_str().unwrap()]);
     let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     assert!(users.contains("basalt-pods:x:65532:65532:"), "{users}");
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    // What this process makes belongs to it.
-    TempDir::new().unwrap().path().metadata().unwrap().uid() == 0
 }

@@ -1,0 +1,137 @@
+//! The API and haproxy: addresses that exist, names that are unique, certificates that haproxy's nodes have.
+
+use std::net::IpAddr;
+
+use super::{Item, unique};
+use crate::cluster::resolve::interface_towards;
+use crate::decode::{Located, closest};
+use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
+use crate::report::{Place, Report};
+
+pub(super) fn check(input: &ClusterInput, report: &mut Report) {
+    api(input, report);
+    let Some(haproxy) = &input.haproxy else { return };
+    unique("frontend", haproxy.frontends.iter().map(|frontend| Item::of(&frontend.name)), report);
+    for item in &haproxy.frontends {
+        frontend(input, haproxy, item, report);
+    }
+    let needs_api = haproxy.frontends.is_empty() && input.api.virtual_addresses.is_empty();
+    if needs_api {
+        report
+            .error(Place::START, "haproxy", "there is nothing to listen on: no frontend is listed and the API has no virtual address")
+            .hint("set `api.virtual_addresses` or list a frontend");
+    }
+    if !input.api.virtual_addresses.is_empty() && input.api.servers.is_empty() {
+        report.error(
+            Place::START,
+            "api.servers",
+            "haproxy needs at least one API server to send clients to",
+        );
+    }
+}
+
+fn api(input: &ClusterInput, report: &mut Report) {
+    unique("API server", input.api.servers.iter().map(Item::of), report);
+    let mut seen = [false, false];
+    for address in &input.api.virtual_addresses {
+        if std::mem::replace(&mut seen[usize::from(address.is_ipv6())], true) {
+            report.error(
+                address.place,
+                &address.path,
+                "the API already has a virtual address of this family",
+            );
+        }
+        virtual_address(input, address, report);
+    }
+}
+
+/// A virtual address lies in the network of some node, and is nobody's own.
+pub(super) fn virtual_address(
+    input: &ClusterInput,
+    address: &Located<IpAddr>,
+    report: &mut Report,
+) {
+    let interfaces = input.nodes.iter().flat_map(|node| &node.interfaces);
+    let mut owners = interfaces
+        .flat_map(|interface| &interface.addresses)
+        .filter(|own| own.address() == address.value);
+    if let Some(owner) = owners.next() {
+        let message = format!("`{}` is a machine's own address ({})", address.value, owner.path);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address of the network that nobody has");
+    } else if !input.nodes.iter().any(|node| interface_towards(node, address.value).is_some()) {
+        let message = format!("`{}` is in no network of any node", address.value);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address of a network that the nodes have");
+    }
+}
+
+fn frontend(
+    input: &ClusterInput,
+    haproxy: &HaproxyInput,
+    frontend: &Located<FrontendInput>,
+    report: &mut Report,
+) {
+    if frontend.binds.is_empty() {
+        report.error(
+            frontend.place,
+            format!("{}.binds", frontend.path),
+            "a frontend listens on at least one address",
+        );
+    }
+    if frontend.servers.is_empty() {
+        report.error(
+            frontend.place,
+            format!("{}.servers", frontend.path),
+            "a frontend needs at least one server",
+        );
+    }
+    unique("server", frontend.servers.iter().map(|server| Item::of(&server.name)), report);
+    if let Some(check) = &frontend.check {
+        let is_plain =
+            check.path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~%?=&".contains(c));
+        if !check.path.starts_with('/') || !is_plain {
+            report
+                .error(check.path.place, &check.path.path, "not the path of an HTTP request")
+                .hint("write it like `/healthz`");
+        }
+    }
+    if let Some(name) = &frontend.certificate {
+        certificate(input, haproxy, name, report);
+    }
+}
+
+fn certificate(
+    input: &ClusterInput,
+    haproxy: &HaproxyInput,
+    name: &Located<crate::names::ItemName>,
+    report: &mut Report,
+) {
+    let certificates = || input.vault.iter().flat_map(|vault| &vault.certificates);
+    let Some(certificate) = certificates().find(|certificate| certificate.name.value == name.value)
+    else {
+        let finding = report.error(
+            name.place,
+            &name.path,
+            format!("there is no certificate `{}`", name.value),
+        );
+        match closest(name.as_str(), certificates().map(|certificate| certificate.name.as_str())) {
+            Some(known) => finding.hint(format!("did you mean `{known}`?")),
+            None => finding.hint("add it to `vault.certificates`"),
+        }
+        return;
+    };
+    for role in &haproxy.roles {
+        if !certificate.roles.iter().any(|item| item.value == role.value) {
+            let message = format!(
+                "nodes of the role `{}` run haproxy and do not fetch the certificate `{}`",
+                role.value, name.value
+            );
+            report
+                .error(name.place, &name.path, message)
+                .hint(format!("add the role to {}.roles", certificate.path));
+        }
+    }
+}

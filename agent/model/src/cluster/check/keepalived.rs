@@ -1,0 +1,121 @@
+//! keepalived: instances that two nodes at least can run, with addresses that can move between them.
+
+use super::haproxy::virtual_address;
+use super::{Item, unique};
+use crate::cluster::resolve::{interface_towards, participants};
+use crate::decode::{Located, closest};
+use crate::input::{ClusterInput, VrrpInstanceInput};
+use crate::report::{Place, Report};
+
+pub(super) fn check(input: &ClusterInput, report: &mut Report) {
+    let Some(keepalived) = &input.keepalived else { return };
+    let instances = &keepalived.instances;
+    if instances.is_empty() {
+        report
+            .error(Place::START, "keepalived.instances", "keepalived needs at least one instance")
+            .hint("add one, or remove the section");
+    }
+    unique("instance", instances.iter().map(|instance| Item::of(&instance.name)), report);
+    let router_ids = instances.iter().map(|instance| {
+        let id = &instance.virtual_router_id;
+        Item { key: id.0.to_string(), place: id.place, path: &id.path }
+    });
+    unique("VRID", router_ids, report);
+    unique(
+        "virtual address",
+        instances.iter().flat_map(|instance| &instance.virtual_addresses).map(Item::of),
+        report,
+    );
+    for item in instances {
+        instance(input, item, report);
+    }
+    for address in &input.api.virtual_addresses {
+        let is_moved = instances
+            .iter()
+            .flat_map(|instance| &instance.virtual_addresses)
+            .any(|moved| moved.value == address.value);
+        if !is_moved {
+            let message = format!("no keepalived instance moves `{}`", address.value);
+            report
+                .warning(address.place, &address.path, message)
+                .hint("add it to an instance of its address family");
+        }
+    }
+}
+
+fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &mut Report) {
+    peers(input, instance, report);
+    let Some(first) = instance.virtual_addresses.first() else {
+        report.error(
+            instance.place,
+            format!("{}.virtual_addresses", instance.path),
+            "an instance moves at least one address",
+        );
+        return;
+    };
+    for address in &instance.virtual_addresses {
+        if address.is_ipv4() != first.is_ipv4() {
+            report
+                .error(
+                    address.place,
+                    &address.path,
+                    "one VRRP instance carries one address family (RFC 9568)",
+                )
+                .hint("make a second instance with a VRID of its own");
+            continue;
+        }
+        virtual_address(input, address, report);
+        for node in participants(input, instance) {
+            let Some((interface, _)) = interface_towards(node, address.value) else {
+                let message = format!(
+                    "node `{}` takes part and has no interface in the network of `{}`",
+                    *node.name, address.value
+                );
+                report.error(address.place, &address.path, message);
+                continue;
+            };
+            if interface_towards(node, first.value).is_some_and(|(first, _)| first != interface) {
+                let message = format!(
+                    "on node `{}` this address lies behind another interface than `{}`",
+                    *node.name, first.value
+                );
+                report.error(address.place, &address.path, message).hint("make a second instance");
+            }
+        }
+    }
+}
+
+fn peers(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &mut Report) {
+    for peer in &instance.peers {
+        match input.nodes.iter().find(|node| node.name.value == peer.value) {
+            None => {
+                let finding = report.error(
+                    peer.place,
+                    &peer.path,
+                    format!("there is no node `{}`", peer.value),
+                );
+                if let Some(name) =
+                    closest(peer.as_str(), input.nodes.iter().map(|node| node.name.as_str()))
+                {
+                    finding.hint(format!("did you mean `{name}`?"));
+                }
+            }
+            Some(node) if !instance.priorities.contains_key(&node.role.value) => {
+                let message = format!(
+                    "node `{}` has the role `{}`, which has no priority here",
+                    peer.value, *node.role
+                );
+                report.error(peer.place, &peer.path, message);
+            }
+            Some(_) => {}
+        }
+    }
+    unique("peer", instance.peers.iter().map(Item::of), report);
+    let count = participants(input, instance).count();
+    if count < 2 {
+        let message = format!("an instance needs at least two nodes, this one has {count}");
+        report
+            .error(instance.place, &instance.path, message)
+            .hint("give a priority to a role with two nodes, or remove the instance");
+    }
+}

@@ -1,0 +1,100 @@
+//! Ports: no two programs of a node on one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::cluster::resolve::frontends;
+use crate::decode::Located;
+use crate::input::ClusterInput;
+use crate::names::RoleName;
+use crate::report::{Place, Report};
+
+/// What listens on every node besides pods.
+const NODE_PORTS: [(&str, u16); 3] =
+    [("sshd", 22), ("the kubelet's healthz", 10248), ("the kubelet", 10250)];
+
+struct Listener<'a> {
+    what: String,
+    address: SocketAddr,
+    place: Place,
+    path: &'a str,
+}
+
+/// Whether both can listen: a port is taken for one address, or for every address of the family.
+fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && same_family && overlap
+}
+
+pub(super) fn check(input: &ClusterInput, report: &mut Report) {
+    for role in input.roles.keys() {
+        role_ports(input, role, report);
+    }
+}
+
+fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
+    let runs = |roles: &[Located<RoleName>]| roles.iter().any(|item| item.value == *role);
+    let loopback = |port: u32| {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), u16::try_from(port).unwrap_or_default())
+    };
+    let mut listeners: Vec<Listener<'_>> = Vec::new();
+    for (what, port) in NODE_PORTS {
+        let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        listeners.push(Listener { what: what.to_owned(), address, place: Place::START, path: "" });
+    }
+    if let Some(haproxy) = input.haproxy.as_ref().filter(|haproxy| runs(&haproxy.roles)) {
+        for frontend in frontends(haproxy, &input.api) {
+            let written = haproxy.frontends.iter().find(|item| item.name.value == frontend.name);
+            for (index, bind) in frontend.binds.iter().enumerate() {
+                let (place, path) = match written.and_then(|item| item.binds.get(index)) {
+                    Some(bind) => (bind.place, bind.path.as_str()),
+                    None => (
+                        input
+                            .api
+                            .virtual_addresses
+                            .get(index)
+                            .map_or(Place::START, |address| address.place),
+                        "api",
+                    ),
+                };
+                listeners.push(Listener {
+                    what: format!("frontend `{}`", frontend.name),
+                    address: bind.0,
+                    place,
+                    path,
+                });
+            }
+        }
+        let port = &haproxy.monitor_port;
+        let what = "haproxy's monitor".to_owned();
+        listeners.push(Listener {
+            what,
+            address: loopback(port.0),
+            place: port.place,
+            path: "haproxy.monitor_port",
+        });
+    }
+    if let Some(agent) = input.vault_agent.as_ref().filter(|agent| runs(&agent.roles)) {
+        let port = &agent.metrics_port;
+        let what = "vault-agent's metrics".to_owned();
+        listeners.push(Listener {
+            what,
+            address: loopback(port.0),
+            place: port.place,
+            path: "vault_agent.metrics_port",
+        });
+    }
+    for (index, later) in listeners.iter().enumerate() {
+        if let Some(earlier) =
+            listeners[..index].iter().find(|earlier| clash(&earlier.address, &later.address))
+        {
+            let message = format!(
+                "on nodes of the role `{role}`, {} and {} both listen on port {}",
+                earlier.what,
+                later.what,
+                later.address.port()
+            );
+            report.error(later.place, later.path, message);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Texts that end up inside other files: one line each, in the form their reader expects.
+
+use crate::decode::Located;
+use crate::input::ClusterInput;
+use crate::report::Report;
+
+/// The key types that OpenSSH of Fedora CoreOS accepts.
+const SSH_KEY_TYPES: [&str; 8] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+pub(super) fn check(input: &ClusterInput, report: &mut Report) {
+    let node_keys = input.nodes.iter().flat_map(|node| &node.ssh_authorized_keys);
+    for key in input.ssh_authorized_keys.iter().chain(node_keys) {
+        ssh_key(key, report);
+    }
+    let role_arguments = input.roles.values().flat_map(|role| &role.kernel_arguments);
+    let node_arguments = input.nodes.iter().flat_map(|node| &node.kernel_arguments);
+    for argument in input.kernel_arguments.iter().chain(role_arguments).chain(node_arguments) {
+        word(argument, "a kernel argument", report);
+    }
+    for anchor in input.trust_anchors.values() {
+        trust_anchor(anchor, report);
+    }
+    if let Some(containerd) = &input.containerd {
+        word(&containerd.sandbox_image, "an image reference", report);
+        for base in containerd.mirrors.values().flatten() {
+            url(base, &["https://", "http://"], report);
+        }
+    }
+}
+
+/// An OpenSSH public key: type, base64, comment.
+fn ssh_key(key: &Located<String>, report: &mut Report) {
+    let mut parts = key.split_ascii_whitespace();
+    let is_type = parts.next().is_some_and(|kind| SSH_KEY_TYPES.contains(&kind));
+    let is_base64 = |body: &str| {
+        body.len() >= 16 && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
+    };
+    if key.contains(['\n', '\r']) || !is_type || !parts.next().is_some_and(is_base64) {
+        report
+            .error(key.place, &key.path, "not an OpenSSH public key")
+            .hint("write one line as in `id_ed25519.pub`: `ssh-ed25519 AAAA… comment`");
+    }
+}
+
+fn trust_anchor(anchor: &Located<String>, report: &mut Report) {
+    let text = anchor.trim();
+    let begins = text.matches("-----BEGIN ").count();
+    let certificates = text.matches("-----BEGIN CERTIFICATE-----").count();
+    let ends = text.matches("-----END CERTIFICATE-----").count();
+    if begins > certificates {
+        // The text itself is not repeated: it may hold a private key.
+        report
+            .error(anchor.place, &anchor.path, "holds something else than certificates")
+            .hint("a trust anchor is public; a private key does not belong into this file");
+    } else if certificates == 0 || ends != certificates || !text.starts_with("-----BEGIN") {
+        report
+            .error(anchor.place, &anchor.path, "not a PEM certificate")
+            .hint("write it as a block: `name: |` and below it, indented, `-----BEGIN CERTIFICATE-----` and so on");
+    }
+}
+
+/// One word: no white space, no control characters, not empty.
+pub(super) fn word(text: &Located<String>, what: &str, report: &mut Report) {
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        report.error(
+            text.place,
+            &text.path,
+            format!("not {what}: it is empty or has white space in it"),
+        );
+    }
+}
+
+/// A URL with one of `schemes`, a host, and nothing that needs quoting.
+pub(super) fn url(text: &Located<String>, schemes: &[&str], report: &mut Report) {
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let is_plain = |rest: &str| {
+        !rest.is_empty()
+            && !rest.starts_with(['/', ':'])
+            && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c))
+    };
+    if !rest.is_some_and(is_plain) {
+        let message = format!("not a URL that starts with {}", crate::decode::list(schemes));
+        report.error(text.place, &text.path, message);
+    }
+}

@@ -1,0 +1,415 @@
+//! Input → nodes. Runs on input that has passed every check, so a lookup that finds nothing has nothing to add.
+
+use std::net::IpAddr;
+
+use super::{BaseImage, Cluster, ImagePlan};
+use crate::decode::Located;
+use crate::input::{
+    ApiInput, CertificateInput, ClusterInput, ContainerdInput, FrontendInput, HaproxyInput,
+    InterfaceInput, KeepalivedInput, KubeletInput, NodeInput, VaultAgentInput, VaultAuthInput,
+    VaultInput, VrrpInstanceInput,
+};
+use crate::names::{AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, RoleName};
+use crate::node::{
+    Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
+    Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, Preload, ProxyMode, Reload, Server,
+    Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
+};
+
+/// The frontend that is made for the Kubernetes API.
+pub(super) const API_FRONTEND: &str = "kubernetes-api";
+
+/// What an API server answers when it can serve: <https://kubernetes.io/docs/reference/using-api/health-checks/>.
+const API_READY_PATH: &str = "/readyz";
+
+/// Where preloaded image archives are on a node.
+const PRELOAD_DIRECTORY: &str = "/usr/share/basalt/images";
+
+/// The folder of a certificate that names none.
+const CERTIFICATE_DIRECTORY: &str = "/var/lib/basalt/certificates";
+
+pub(super) fn cluster(input: &ClusterInput) -> Cluster {
+    let butane_of = |node: &Located<NodeInput>| {
+        let role =
+            input.roles.get(&node.role.value).map(|role| role.butane.clone()).unwrap_or_default();
+        let files = [input.butane.clone(), role, node.butane.clone()].concat();
+        (node.name.value.clone(), files)
+    };
+    Cluster {
+        name: input.name.clone(),
+        generation: input.generation.0.into(),
+        nodes: input.nodes.iter().map(|node| self::node(input, node)).collect(),
+        butane: input.nodes.iter().map(butane_of).collect(),
+        image: ImagePlan {
+            name: input.image.name.clone(),
+            version: input.image.version.value.clone(),
+            base: Located {
+                value: BaseImage::parse(&input.image.base).unwrap_or(BaseImage::Scratch),
+                place: input.image.base.place,
+                path: input.image.base.path.clone(),
+            },
+            files: input.image.files.clone(),
+            preload: input.image.preload.clone(),
+        },
+    }
+}
+
+fn node(input: &ClusterInput, node: &NodeInput) -> Node {
+    let role = &node.role.value;
+    let runs = |roles: &[Located<RoleName>]| roles.iter().any(|item| item.value == *role);
+    let role_arguments =
+        input.roles.get(role).map(|role| role.kernel_arguments.as_slice()).unwrap_or_default();
+    let network = network(input, node);
+    let haproxy = input.haproxy.as_ref().filter(|haproxy| runs(&haproxy.roles));
+    let keepalived =
+        input.keepalived.as_ref().map(|keepalived| keepalived_of(input, keepalived, node));
+    Node {
+        schema: NODE_SCHEMA,
+        cluster: input.name.clone(),
+        generation: input.generation.0.into(),
+        name: node.name.value.clone(),
+        role: role.clone(),
+        install_disk: node.install_disk.clone(),
+        time_servers: input.time_servers.clone(),
+        kernel_arguments: values(&[
+            &input.kernel_arguments,
+            role_arguments,
+            &node.kernel_arguments,
+        ]),
+        ssh_authorized_keys: values(&[&input.ssh_authorized_keys, &node.ssh_authorized_keys]),
+        trust_anchors: input
+            .trust_anchors
+            .iter()
+            .map(|(name, pem)| (name.clone(), pem.value.clone()))
+            .collect(),
+        api: api(&input.api),
+        haproxy: haproxy.map(|haproxy| haproxy_of(haproxy, &input.api)),
+        keepalived: keepalived.filter(|keepalived| !keepalived.instances.is_empty()),
+        vault: input.vault.as_ref().map(|vault| vault_of(vault, node, &network)),
+        vault_agent: input
+            .vault_agent
+            .as_ref()
+            .filter(|agent| runs(&agent.roles))
+            .map(|agent| vault_agent_of(agent)),
+        kubelet: kubelet(input.kubelet.as_ref(), &network),
+        containerd: containerd(input.containerd.as_ref()),
+        image: NodeImage {
+            reference: input.image.reference.as_ref().map(|reference| reference.value.clone()),
+            preload: input.image.preload.iter().map(|item| preload(item)).collect(),
+        },
+        network,
+    }
+}
+
+fn values(lists: &[&[Located<String>]]) -> Vec<String> {
+    lists.iter().flat_map(|list| list.iter().map(|item| item.value.clone())).collect()
+}
+
+fn network(input: &ClusterInput, node: &NodeInput) -> Network {
+    let own = &node.dns_servers;
+    Network {
+        interfaces: node
+            .interfaces
+            .iter()
+            .filter_map(|interface| self::interface(interface))
+            .collect(),
+        dns_servers: if own.is_empty() { &input.dns_servers } else { own }
+            .iter()
+            .map(|server| server.value)
+            .collect(),
+        search_domains: input.search_domains.clone(),
+    }
+}
+
+fn interface(input: &InterfaceInput) -> Option<Interface> {
+    let kind = match (&input.mac, &input.bond, &input.vlan) {
+        (Some(mac), None, None) => InterfaceKind::Ethernet { mac: mac.value.clone() },
+        (None, Some(bond), None) => InterfaceKind::Bond {
+            mode: bond.mode,
+            ports: bond.ports.iter().map(|port| port.value.clone()).collect(),
+            miimon_milliseconds: bond.miimon_milliseconds.0,
+        },
+        (None, None, Some(vlan)) => InterfaceKind::Vlan {
+            id: u16::try_from(vlan.id.0).ok()?,
+            parent: vlan.parent.value.clone(),
+        },
+        _ => return None,
+    };
+    Some(Interface {
+        name: input.name.value.clone(),
+        kind,
+        addresses: input.addresses.iter().map(|address| address.value).collect(),
+        gateways: input.gateways.iter().map(|gateway| gateway.value).collect(),
+        mtu: input.mtu.map(|mtu| mtu.0),
+    })
+}
+
+fn api(input: &ApiInput) -> Api {
+    Api {
+        host: input.host.clone(),
+        port: port(input.port.0),
+        virtual_addresses: input.virtual_addresses.iter().map(|address| address.value).collect(),
+        servers: input.servers.iter().map(|server| server.value).collect(),
+    }
+}
+
+fn port(number: u32) -> u16 {
+    u16::try_from(number).expect("ports are read as numbers up to 65535")
+}
+
+fn haproxy_of(input: &HaproxyInput, api: &ApiInput) -> Haproxy {
+    Haproxy {
+        image: input.image.clone(),
+        frontends: frontends(input, api),
+        monitor_port: port(input.monitor_port.value.0),
+        max_connections: input.max_connections.0,
+        connect_timeout_seconds: input.connect_timeout_seconds.0,
+        idle_timeout_seconds: input.idle_timeout_seconds.0,
+        tunnel_timeout_seconds: input.tunnel_timeout_seconds.0,
+    }
+}
+
+/// The frontends as haproxy gets them: the one for the Kubernetes API first, unless one of that name is listed.
+pub(super) fn frontends(input: &HaproxyInput, api: &ApiInput) -> Vec<Frontend> {
+    let is_listed = input.frontends.iter().any(|frontend| frontend.name.as_str() == API_FRONTEND);
+    let generated = (!is_listed && !api.virtual_addresses.is_empty()).then(|| api_frontend(api));
+    generated.into_iter().chain(input.frontends.iter().map(|item| frontend(item))).collect()
+}
+
+fn api_frontend(api: &ApiInput) -> Frontend {
+    let name = |text: String| text.parse::<ItemName>().expect("a label");
+    let bind = |address: &Located<IpAddr>| Endpoint((address.value, port(api.port.0)).into());
+    let server = |(index, server): (usize, &Located<Endpoint>)| Server {
+        name: name(format!("api-{}", index + 1)),
+        address: server.value,
+    };
+    Frontend {
+        name: name(API_FRONTEND.to_owned()),
+        binds: api.virtual_addresses.iter().map(bind).collect(),
+        mode: ProxyMode::Tcp,
+        certificate: None,
+        check: HealthCheck::Http { path: API_READY_PATH.to_owned(), tls: true },
+        servers: api.servers.iter().enumerate().map(server).collect(),
+    }
+}
+
+fn frontend(input: &FrontendInput) -> Frontend {
+    let check = match &input.check {
+        Some(check) => HealthCheck::Http { path: check.path.value.clone(), tls: check.tls },
+        None => HealthCheck::Tcp,
+    };
+    let servers = input.servers.iter();
+    Frontend {
+        name: input.name.value.clone(),
+        binds: input.binds.iter().map(|bind| bind.value).collect(),
+        mode: input.mode,
+        certificate: input.certificate.as_ref().map(|name| name.value.clone()),
+        check,
+        servers: servers
+            .map(|s| Server { name: s.name.value.clone(), address: s.address })
+            .collect(),
+    }
+}
+
+fn keepalived_of(cluster: &ClusterInput, input: &KeepalivedInput, node: &NodeInput) -> Keepalived {
+    let instances = input
+        .instances
+        .iter()
+        .filter_map(|instance| vrrp_instance(cluster, instance, node))
+        .collect();
+    Keepalived { image: input.image.clone(), instances }
+}
+
+/// The nodes that take part in an instance, in the order of the cluster.
+pub(super) fn participants<'c>(
+    cluster: &'c ClusterInput,
+    instance: &VrrpInstanceInput,
+) -> impl Iterator<Item = &'c Located<NodeInput>> {
+    cluster.nodes.iter().filter(|node| {
+        let is_named = instance.peers.iter().any(|peer| peer.value == node.name.value);
+        instance.priorities.contains_key(&node.role.value)
+            && (instance.peers.is_empty() || is_named)
+    })
+}
+
+/// The interface of `node` in whose network `address` lies, and the node's own address there.
+pub(super) fn interface_towards(
+    node: &NodeInput,
+    address: IpAddr,
+) -> Option<(&InterfaceName, Cidr)> {
+    node.interfaces.iter().find_map(|interface| {
+        let own = interface.addresses.iter().find(|own| own.contains(address))?;
+        Some((&interface.name.value, own.value))
+    })
+}
+
+fn vrrp_instance(
+    cluster: &ClusterInput,
+    input: &VrrpInstanceInput,
+    node: &NodeInput,
+) -> Option<VrrpInstance> {
+    let first = input.virtual_addresses.first()?.value;
+    let own_address =
+        |node: &NodeInput| interface_towards(node, first).map(|(_, own)| own.address());
+    let mut others =
+        participants(cluster, input).filter(|other| other.name.value != node.name.value).peekable();
+    others.peek()?;
+    participants(cluster, input).find(|other| other.name.value == node.name.value)?;
+    let (interface, own) = interface_towards(node, first)?;
+    let with_prefix = |address: &Located<IpAddr>| {
+        let (_, own) = interface_towards(node, address.value)?;
+        ipnet::IpNet::new(address.value, own.0.prefix_len()).ok().map(Cidr)
+    };
+    let byte = |number: u32| u8::try_from(number).expect("read as a number up to 255");
+    Some(VrrpInstance {
+        name: input.name.value.clone(),
+        virtual_router_id: byte(input.virtual_router_id.value.0),
+        priority: byte(input.priorities.get(&node.role.value)?.value.0),
+        interface: interface.clone(),
+        advert_interval_seconds: byte(input.advert_interval_seconds.0),
+        source: own.address(),
+        peers: others.filter_map(|other| own_address(other)).collect(),
+        virtual_addresses: input.virtual_addresses.iter().filter_map(with_prefix).collect(),
+    })
+}
+
+fn vault_of(input: &VaultInput, node: &NodeInput, network: &Network) -> Vault {
+    let is_mine = |certificate: &&Located<CertificateInput>| {
+        certificate.roles.iter().any(|role| role.value == node.role.value)
+    };
+    Vault {
+        addresses: values(&[&input.addresses]),
+        ca: input.ca.value.clone(),
+        auth: vault_auth(&input.auth).expect("the check found exactly one way to log in"),
+        pki_mount: input.pki.mount.value.clone(),
+        pki_role: input.pki.role.value.clone(),
+        certificates: input
+            .certificates
+            .iter()
+            .filter(is_mine)
+            .map(|item| certificate(item, node, network))
+            .collect(),
+    }
+}
+
+fn vault_auth(input: &VaultAuthInput) -> Option<VaultAuth> {
+    match (&input.app_role, &input.cert) {
+        (Some(auth), None) => Some(VaultAuth::AppRole {
+            mount: auth.mount.value.clone(),
+            role_id: auth.role_id.clone(),
+            secret_id_file: auth.secret_id_file.clone(),
+        }),
+        (None, Some(auth)) => Some(VaultAuth::Cert {
+            mount: auth.mount.value.clone(),
+            role: auth.role.clone(),
+            certificate_file: auth.certificate_file.clone(),
+            key_file: auth.key_file.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn certificate(input: &CertificateInput, node: &NodeInput, network: &Network) -> Certificate {
+    let host = |text: String| text.parse::<Host>().expect("node names and addresses are hosts");
+    let mut names = input.subject_alternative_names.clone();
+    if input.include_node_name {
+        names.push(host(node.name.to_string()));
+    }
+    if input.include_node_addresses {
+        let addresses = network.interfaces.iter().flat_map(|interface| &interface.addresses);
+        names.extend(addresses.map(|address| host(address.address().to_string())));
+    }
+    Certificate {
+        name: input.name.value.clone(),
+        pki_role: input.pki_role.as_ref().map(|role| role.value.clone()),
+        common_name: input
+            .common_name
+            .as_ref()
+            .map_or_else(|| node.name.to_string(), Host::to_string),
+        subject_alternative_names: names,
+        ttl_hours: input.ttl_hours.0,
+        directory: directory_of(input),
+        owner: input.owner.value.clone(),
+        group: input.group.value.clone(),
+        mode: input.mode.value.clone(),
+        reload: input
+            .reload
+            .iter()
+            .filter_map(|item| match (&item.pod, &item.unit) {
+                (Some(pod), None) => Some(Reload::Pod(pod.clone())),
+                (None, Some(unit)) => Some(Reload::Unit(unit.clone())),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+/// The folder a certificate is kept in.
+pub(super) fn directory_of(input: &CertificateInput) -> AbsolutePath {
+    match &input.directory {
+        Some(directory) => directory.value.clone(),
+        None => format!("{CERTIFICATE_DIRECTORY}/{}", *input.name)
+            .parse()
+            .expect("a label makes a path"),
+    }
+}
+
+fn vault_agent_of(input: &VaultAgentInput) -> VaultAgent {
+    let template = |item: &Located<crate::input::VaultTemplateInput>| VaultTemplate {
+        name: item.name.value.clone(),
+        contents: item.contents.clone(),
+        destination: item.destination.value.clone(),
+        mode: item.mode.clone(),
+    };
+    VaultAgent {
+        image: input.image.clone(),
+        metrics_port: port(input.metrics_port.value.0),
+        templates: input.templates.iter().map(template).collect(),
+    }
+}
+
+fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
+    // The address that has a way out is the one that others reach the node by.
+    let with_gateway = network.interfaces.iter().filter(|interface| !interface.gateways.is_empty());
+    let addresses =
+        with_gateway.chain(&network.interfaces).flat_map(|interface| &interface.addresses);
+    let node_ip =
+        addresses.map(Cidr::address).next().expect("the check found an address on every node");
+    let defaults = defaults::<KubeletInput>();
+    let input = input.unwrap_or(&defaults);
+    Kubelet {
+        node_ip,
+        static_pod_directory: input.static_pod_directory.clone(),
+        max_pods: input.max_pods.0,
+        system_reserved_cpu_millicores: input.system_reserved_cpu_millicores.0,
+        system_reserved_memory_mebibytes: input.system_reserved_memory_mebibytes.0,
+        container_log_max_mebibytes: input.container_log_max_mebibytes.0,
+    }
+}
+
+fn containerd(input: Option<&ContainerdInput>) -> Containerd {
+    let defaults = defaults::<ContainerdInput>();
+    let input = input.unwrap_or(&defaults);
+    let mirror =
+        |(host, bases): (&Host, &Vec<Located<String>>)| (host.to_string(), values(&[bases]));
+    Containerd {
+        sandbox_image: input.sandbox_image.value.clone(),
+        mirrors: input.mirrors.iter().map(mirror).collect(),
+    }
+}
+
+/// What an empty section says: every field at its default.
+fn defaults<T: crate::decode::Decode>() -> T {
+    let mut report = crate::report::Report::new("defaults");
+    crate::decode::document(b"{}", &mut report).expect("every field of the section has a default")
+}
+
+fn preload(input: &crate::input::PreloadInput) -> Preload {
+    Preload {
+        reference: input.reference.value.clone(),
+        path: format!("{PRELOAD_DIRECTORY}/{}.tar", input.sha256)
+            .parse()
+            .expect("hex digits make a path"),
+        sha256: input.sha256.clone(),
+    }
+}

@@ -1,0 +1,224 @@
+//! What a single value may be: text types, numbers, lists, mappings, and values that know their place.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Decode, Decoder};
+use crate::names::{NotA, TextType};
+use crate::report::Place;
+use crate::yaml::{Value, Yaml, scalar};
+
+/// A value together with where it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// The value itself.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+    /// Its path in the document.
+    pub path: String,
+}
+
+impl<T> Located<T> {
+    /// A default: a value that nobody wrote, placed at the start of the file.
+    pub fn default_of(value: T) -> Self {
+        Located { value, place: Place::START, path: String::new() }
+    }
+}
+
+impl<T: serde::Serialize> serde::Serialize for Located<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T> Deref for Located<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Decode> Decode for Located<T> {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let path = decoder.path().to_owned();
+        T::decode(yaml, decoder).map(|value| Located { value, place: yaml.place, path })
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        T::schema(definitions)
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        if yaml.is_null() { Some(None) } else { T::decode(yaml, decoder).map(Some) }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        T::schema(definitions)
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let Value::List(items) = &yaml.resolved().value else {
+            decoder.wrong_kind(yaml, "a list");
+            return None;
+        };
+        let read =
+            |(index, item)| decoder.below(format!("[{index}]"), |decoder| T::decode(item, decoder));
+        // Collected twice, so that the first bad item does not hide the others.
+        let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
+        items.into_iter().collect()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"type": "array", "items": T::schema(definitions)})
+    }
+}
+
+impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let Value::Map(entries) = &yaml.resolved().value else {
+            decoder.wrong_kind(yaml, "a mapping");
+            return None;
+        };
+        let read = |(key, value): &(Yaml, Yaml)| {
+            let name = key.as_scalar().map_or("?", |scalar| scalar.text.as_str());
+            decoder
+                .below(name, |decoder| Some((K::decode(key, decoder), V::decode(value, decoder))))
+        };
+        let entries: Vec<_> = entries.iter().filter_map(read).collect();
+        entries.into_iter().map(|(key, value)| Some((key?, value?))).collect()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(BTreeMap::new())
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"type": "object", "propertyNames": K::schema(definitions), "additionalProperties": V::schema(definitions)})
+    }
+}
+
+impl<T: TextType> Decode for T {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let text = String::decode(yaml, decoder)?;
+        text.parse().map_err(|error: NotA| decoder.error(yaml.place, error.to_string())).ok()
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"type": "string", "pattern": T::PATTERN})
+    }
+}
+
+impl Decode for String {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match yaml.as_scalar() {
+            Some(found) if !scalar::is_null(found) => Some(found.text.clone()),
+            _ => {
+                decoder.wrong_kind(yaml, "a text");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"type": "string"})
+    }
+}
+
+impl Decode for bool {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let value = yaml.as_scalar().and_then(scalar::as_bool);
+        if value.is_none() {
+            decoder.wrong_kind(yaml, "`true` or `false`");
+        }
+        value
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"type": "boolean"})
+    }
+}
+
+impl Decode for IpAddr {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let text = String::decode(yaml, decoder)?;
+        text.parse()
+            .map_err(|_| decoder.error(yaml.place, format!("`{text}` is not an IP address")))
+            .ok()
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"type": "string", "pattern": "^[0-9a-fA-F:.]+$"})
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty)+) => {$(
+        impl Decode for $type {
+            fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+                let Some(number) = yaml.as_scalar().and_then(scalar::as_integer) else {
+                    decoder.wrong_kind(yaml, "a whole number");
+                    return None;
+                };
+                let value = <$type>::try_from(number).ok();
+                if value.is_none() {
+                    let message = format!("{number} is not between {} and {}", <$type>::MIN, <$type>::MAX);
+                    decoder.error(yaml.place, message);
+                }
+                value
+            }
+
+            fn schema(_: &mut Map<String, Json>) -> Json {
+                json!({"type": "integer", "minimum": <$type>::MIN, "maximum": <$type>::MAX})
+            }
+        }
+    )+};
+}
+integers!(u8 u16 u32 u64);
+
+/// A whole number from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between<const MIN: u32, const MAX: u32>(pub u32);
+
+impl<const MIN: u32, const MAX: u32> Decode for Between<MIN, MAX> {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match yaml.as_scalar().and_then(scalar::as_integer) {
+            Some(number) => match u32::try_from(number) {
+                Ok(value) if (MIN..=MAX).contains(&value) => Some(Between(value)),
+                _ => {
+                    decoder.error(yaml.place, format!("{number} is not between {MIN} and {MAX}"));
+                    None
+                }
+            },
+            None => {
+                decoder.wrong_kind(yaml, "a whole number");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"type": "integer", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> serde::Serialize for Between<MIN, MAX> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}

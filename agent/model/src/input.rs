@@ -1,0 +1,437 @@
+//! What `cluster.yaml` may say, field by field.
+//!
+//! These types hold what one file says, each value valid by itself and with its place. Whether the values fit
+//! together is found by [`crate::cluster`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::decode::{Between, Decode, Decoder, Located, word};
+use crate::names::{
+    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
+    InterfaceName, ItemName, MacAddress, NodeName, PodName, RelativePath, RoleName, Sha256,
+    UnitName,
+};
+use crate::node::{BondMode, ProxyMode};
+use crate::record;
+use crate::yaml::Yaml;
+
+record! {
+    /// A Basalt cluster: the machines, what runs on them, and the image they run.
+    pub struct ClusterInput {
+        /// Name of the cluster.
+        name: ClusterName,
+        /// Counts up with each change. A node refuses a lower one, and the same one with other content.
+        generation: Between<1, { u32::MAX }>,
+        /// OpenSSH public keys of the `core` user on every node.
+        ssh_authorized_keys: Vec<Located<String>>,
+        /// Name servers, in order of preference, where a node has none of its own.
+        dns_servers: Vec<Located<IpAddr>>,
+        /// Domains searched for short names.
+        search_domains: Vec<DnsName>,
+        /// NTP servers, in order of preference.
+        time_servers: Vec<Host>,
+        /// Kernel arguments of every node.
+        kernel_arguments: Vec<Located<String>>,
+        /// Certificates (PEM text) that every node trusts besides the operating system's own, by name.
+        trust_anchors: BTreeMap<ItemName, Located<String>>,
+        /// Butane files for every node, relative to this file.
+        butane: Vec<Located<RelativePath>>,
+        /// The roles a node may have; each is used by at least one node.
+        roles: BTreeMap<RoleName, Located<RoleInput>>,
+        /// The machines.
+        nodes: Vec<Located<NodeInput>>,
+        /// Where the Kubernetes API is.
+        api: ApiInput,
+        /// The load balancer in front of the API and of other services.
+        haproxy: Option<HaproxyInput>,
+        /// Moves virtual addresses between nodes.
+        keepalived: Option<KeepalivedInput>,
+        /// The core Vault that signs certificates and holds secrets.
+        vault: Option<VaultInput>,
+        /// Renders secrets from Vault into files for other pods.
+        vault_agent: Option<Located<VaultAgentInput>>,
+        /// Settings of the kubelet on every node.
+        kubelet: Option<KubeletInput>,
+        /// Settings of containerd on every node.
+        containerd: Option<ContainerdInput>,
+        /// The operating system image.
+        image: ImageInput,
+    }
+
+    /// What the nodes of one role have in common.
+    pub struct RoleInput {
+        /// Butane files for these nodes, relative to this file.
+        butane: Vec<Located<RelativePath>>,
+        /// Kernel arguments of these nodes.
+        kernel_arguments: Vec<Located<String>>,
+    }
+
+    /// One machine.
+    pub struct NodeInput {
+        /// Hostname and Kubernetes node name.
+        name: Located<NodeName>,
+        /// One of `roles`.
+        role: Located<RoleName>,
+        /// The disk to install on when the machine boots over PXE, best by a stable name below `/dev/disk/by-id`.
+        install_disk: Option<AbsolutePath>,
+        /// Network interfaces, bonds and VLANs.
+        interfaces: Vec<Located<InterfaceInput>>,
+        /// Name servers of this node instead of the cluster's.
+        dns_servers: Vec<Located<IpAddr>>,
+        /// OpenSSH public keys of the `core` user besides the cluster's.
+        ssh_authorized_keys: Vec<Located<String>>,
+        /// Kernel arguments besides those of the cluster and the role.
+        kernel_arguments: Vec<Located<String>>,
+        /// Butane files besides those of the cluster and the role, relative to this file.
+        butane: Vec<Located<RelativePath>>,
+    }
+
+    /// One network interface: a network card (`mac`), a `bond` or a `vlan`, exactly one of the three.
+    pub struct InterfaceInput {
+        /// The name the kernel shows.
+        name: Located<InterfaceName>,
+        /// The network card's permanent Ethernet address.
+        mac: Option<Located<MacAddress>>,
+        /// Several network cards as one.
+        bond: Option<BondInput>,
+        /// An IEEE 802.1Q network on top of another interface.
+        vlan: Option<VlanInput>,
+        /// Own addresses with the prefix length of their network.
+        addresses: Vec<Located<Cidr>>,
+        /// Default gateways through this interface, at most one of each address family.
+        gateways: Vec<Located<IpAddr>>,
+        /// Largest frame payload in bytes.
+        mtu: Option<Between<1280, 65535>>,
+    }
+
+    /// Several network cards as one.
+    pub struct BondInput {
+        /// `active-backup`, `802.3ad` or `balance-xor`.
+        mode: BondMode,
+        /// Interfaces of the same node, without addresses of their own.
+        ports: Vec<Located<InterfaceName>>,
+        /// Milliseconds between link checks.
+        miimon_milliseconds: Between<1, 10000> = Between(100),
+    }
+
+    /// An IEEE 802.1Q network.
+    pub struct VlanInput {
+        /// VLAN identifier.
+        id: Between<1, 4094>,
+        /// The interface of the same node that carries it.
+        parent: Located<InterfaceName>,
+    }
+
+    /// The Kubernetes API as clients reach it.
+    pub struct ApiInput {
+        /// The name clients use.
+        host: DnsName,
+        /// The port clients use.
+        port: Between<1, 65535> = Between(6443),
+        /// The addresses clients use, at most one of each family.
+        virtual_addresses: Vec<Located<IpAddr>>,
+        /// The API servers themselves, `address:port`.
+        servers: Vec<Located<Endpoint>>,
+    }
+
+    /// The haproxy static pod. A frontend `kubernetes-api` from the API's virtual addresses to its servers is made
+    /// unless one of that name is listed.
+    pub struct HaproxyInput {
+        /// Container image, by digest.
+        image: ImageReference,
+        /// The roles whose nodes run it.
+        roles: Vec<Located<RoleName>>,
+        /// Loopback port of health answers, statistics and metrics.
+        monitor_port: Located<Between<1, 65535>> = Located::default_of(Between(9444)),
+        /// Connections at once.
+        max_connections: Between<1, 1000000> = Between(20000),
+        /// Seconds to wait for a connection to a server.
+        connect_timeout_seconds: Between<1, 3600> = Between(10),
+        /// Seconds of silence after which a connection is closed.
+        idle_timeout_seconds: Between<1, 86400> = Between(60),
+        /// Seconds of silence after which an upgraded or tunnelled connection is closed.
+        tunnel_timeout_seconds: Between<1, 86400> = Between(3600),
+        /// Listening places besides the Kubernetes API.
+        frontends: Vec<Located<FrontendInput>>,
+    }
+
+    /// One listening place and the servers behind it.
+    pub struct FrontendInput {
+        /// Unique; also the name of the backend.
+        name: Located<ItemName>,
+        /// Where it listens, `address:port`; `0.0.0.0` and `[::]` are every address of the family.
+        binds: Vec<Located<Endpoint>>,
+        /// `tcp` carries bytes, `http` requests.
+        mode: ProxyMode = ProxyMode::Tcp,
+        /// Name of a certificate of `vault.certificates`; haproxy ends TLS with it.
+        certificate: Option<Located<ItemName>>,
+        /// How a server's health is found; a TCP connection when absent.
+        check: Option<HealthCheckInput>,
+        /// At least one.
+        servers: Vec<Located<ServerInput>>,
+    }
+
+    /// `GET path` has to answer 200.
+    pub struct HealthCheckInput {
+        /// Absolute path of the request.
+        path: Located<String>,
+        /// Whether the servers expect TLS. The server's certificate is not verified: the answer decides health only.
+        tls: bool = false,
+    }
+
+    /// One server behind a frontend.
+    pub struct ServerInput {
+        /// Unique in its frontend.
+        name: Located<ItemName>,
+        /// `address:port`.
+        address: Endpoint,
+    }
+
+    /// The keepalived static pod.
+    pub struct KeepalivedInput {
+        /// Container image, by digest. It holds `curl`, which the check of haproxy runs.
+        image: ImageReference,
+        /// At least one.
+        instances: Vec<Located<VrrpInstanceInput>>,
+    }
+
+    /// One VRRP instance. The interface, the own address and the peers of each node follow from the network in which
+    /// the virtual addresses lie.
+    pub struct VrrpInstanceInput {
+        /// Unique.
+        name: Located<ItemName>,
+        /// VRID, unique in the network segment.
+        virtual_router_id: Located<Between<1, 255>>,
+        /// The addresses that move, all of one family: IPv4 and IPv6 are two instances.
+        virtual_addresses: Vec<Located<IpAddr>>,
+        /// Priority of the nodes of each role that takes part; the highest holds the addresses.
+        priorities: BTreeMap<RoleName, Located<Between<1, 253>>>,
+        /// The nodes that take part, when not all of those roles do.
+        peers: Vec<Located<NodeName>>,
+        /// Seconds between advertisements.
+        advert_interval_seconds: Between<1, 40> = Between(1),
+    }
+
+    /// The core Vault, or OpenBao.
+    pub struct VaultInput {
+        /// `https://host:port` of every server, reached directly and not through haproxy.
+        addresses: Vec<Located<String>>,
+        /// Name of the trust anchor that signs Vault's own certificate.
+        ca: Located<ItemName>,
+        /// How a node proves who it is.
+        auth: Located<VaultAuthInput>,
+        /// Where certificates are signed.
+        pki: PkiInput,
+        /// The certificates that nodes fetch and keep fresh.
+        certificates: Vec<Located<CertificateInput>>,
+    }
+
+    /// One of the two ways to log in.
+    pub struct VaultAuthInput {
+        /// AppRole with a secret id in a file.
+        app_role: Option<AppRoleInput>,
+        /// A TLS client certificate.
+        cert: Option<CertAuthInput>,
+    }
+
+    /// AppRole with a secret id in a file.
+    pub struct AppRoleInput {
+        /// Mount path of the auth method.
+        mount: Located<String> = Located::default_of("approle".to_owned()),
+        /// The role id.
+        role_id: String,
+        /// The file on the node that holds the secret id.
+        secret_id_file: AbsolutePath,
+    }
+
+    /// A TLS client certificate.
+    pub struct CertAuthInput {
+        /// Mount path of the auth method.
+        mount: Located<String> = Located::default_of("cert".to_owned()),
+        /// Name of the role; Vault tries all when absent.
+        role: Option<String>,
+        /// The file on the node with the certificate and its chain.
+        certificate_file: AbsolutePath,
+        /// The file on the node with its private key.
+        key_file: AbsolutePath,
+    }
+
+    /// Where certificates are signed.
+    pub struct PkiInput {
+        /// Mount path of the secrets engine.
+        mount: Located<String> = Located::default_of("pki".to_owned()),
+        /// The role that signs, unless a certificate names another.
+        role: Located<String>,
+    }
+
+    /// One certificate, fetched by every node of its roles with a key made there.
+    pub struct CertificateInput {
+        /// Unique; frontends refer to it.
+        name: Located<ItemName>,
+        /// The roles whose nodes fetch it.
+        roles: Vec<Located<RoleName>>,
+        /// PKI role instead of the default one.
+        pki_role: Option<Located<String>>,
+        /// Subject common name; the node's name when absent.
+        common_name: Option<Host>,
+        /// Subject alternative names, the same on every node.
+        subject_alternative_names: Vec<Host>,
+        /// Adds the node's own name to the subject alternative names.
+        include_node_name: bool = false,
+        /// Adds the node's own addresses to the subject alternative names.
+        include_node_addresses: bool = false,
+        /// Wanted life in hours; Vault may give less.
+        ttl_hours: Between<1, 87600> = Between(720),
+        /// The folder for certificate, key and CA; `/var/lib/basalt/certificates/NAME` when absent.
+        directory: Option<Located<AbsolutePath>>,
+        /// User that owns the files.
+        owner: Located<String> = Located::default_of("root".to_owned()),
+        /// Group that owns the files.
+        group: Located<String> = Located::default_of("root".to_owned()),
+        /// Mode of the files with the key.
+        mode: Located<FileMode> = Located::default_of("0600".parse().expect("a file mode")),
+        /// What is told after a change.
+        reload: Vec<Located<ReloadInput>>,
+    }
+
+    /// A static pod or a systemd unit, exactly one of the two.
+    pub struct ReloadInput {
+        /// A static pod of the node.
+        pod: Option<PodName>,
+        /// A systemd unit.
+        unit: Option<UnitName>,
+    }
+
+    /// The vault-agent static pod.
+    pub struct VaultAgentInput {
+        /// Container image, by digest.
+        image: ImageReference,
+        /// The roles whose nodes run it.
+        roles: Vec<Located<RoleName>>,
+        /// Loopback port of its metrics, which the probes ask.
+        metrics_port: Located<Between<1, 65535>> = Located::default_of(Between(8101)),
+        /// At least one.
+        templates: Vec<Located<VaultTemplateInput>>,
+    }
+
+    /// One file that vault-agent renders.
+    pub struct VaultTemplateInput {
+        /// Unique.
+        name: Located<ItemName>,
+        /// Template text in consul-template's language. It names secrets by path and never holds one.
+        contents: String,
+        /// The file it becomes on the node.
+        destination: Located<AbsolutePath>,
+        /// Mode of the file.
+        mode: FileMode = "0600".parse().expect("a file mode"),
+    }
+
+    /// Settings of the standalone kubelet.
+    pub struct KubeletInput {
+        /// The folder it reads manifests from; the agent owns it.
+        static_pod_directory: AbsolutePath = "/etc/kubernetes/manifests".parse().expect("an absolute path"),
+        /// Most pods at once.
+        max_pods: Between<1, 1000> = Between(110),
+        /// Millicores kept for the operating system.
+        system_reserved_cpu_millicores: Between<0, 1000000> = Between(250),
+        /// Mebibytes kept for the operating system.
+        system_reserved_memory_mebibytes: Between<0, 1000000> = Between(512),
+        /// Mebibytes a container's log file may have before it is rotated.
+        container_log_max_mebibytes: Between<1, 100000> = Between(10),
+    }
+
+    /// Settings of containerd.
+    pub struct ContainerdInput {
+        /// The pause image, as `registry/name:tag`; present on the node, never pulled.
+        sandbox_image: Located<String> = Located::default_of("registry.k8s.io/pause:3.10".to_owned()),
+        /// Registry mirrors: registry host to base addresses (`https://…`), in order of preference.
+        mirrors: BTreeMap<Host, Vec<Located<String>>>,
+    }
+
+    /// The operating system image.
+    pub struct ImageInput {
+        /// Name of the image.
+        name: ItemName,
+        /// Version of the image, shown by `rpm-ostree status`.
+        version: Located<String>,
+        /// What it is built on: `scratch`, `oci:FOLDER` (an OCI layout, relative to this file) or an image reference
+        /// with a digest.
+        base: Located<String> = Located::default_of("scratch".to_owned()),
+        /// Where nodes pull the image from, `registry/name:tag`.
+        reference: Option<Located<String>>,
+        /// Files baked in, binaries among them.
+        files: Vec<Located<ImageFileInput>>,
+        /// Container images baked in, so that pods start without a registry.
+        preload: Vec<Located<PreloadInput>>,
+    }
+
+    /// One file of the image.
+    pub struct ImageFileInput {
+        /// Where it goes, below `usr` or `etc`.
+        path: Located<RelativePath>,
+        /// The file to take, relative to this file.
+        source: Located<RelativePath>,
+        /// Its digest.
+        sha256: Sha256,
+        /// Its mode.
+        mode: FileMode = "0644".parse().expect("a file mode"),
+        /// The layer it goes into: files of one component change together. A node fetches only changed layers.
+        component: ItemName = "files".parse().expect("a label"),
+    }
+
+    /// One container image baked in.
+    pub struct PreloadInput {
+        /// The name pods use.
+        reference: Located<ImageReference>,
+        /// An image archive (`oci-archive` or `docker-archive`), relative to this file.
+        archive: Located<RelativePath>,
+        /// Digest of the archive file.
+        sha256: Sha256,
+    }
+}
+
+impl Decode for BondMode {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        word(yaml, decoder, &BOND_MODES)
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"enum": BOND_MODES.map(|(name, _)| name)})
+    }
+}
+
+const BOND_MODES: [(&str, BondMode); 3] = [
+    ("active-backup", BondMode::ActiveBackup),
+    ("802.3ad", BondMode::Ieee8023ad),
+    ("balance-xor", BondMode::BalanceXor),
+];
+
+impl Decode for ProxyMode {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        word(yaml, decoder, &PROXY_MODES)
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"enum": PROXY_MODES.map(|(name, _)| name)})
+    }
+}
+
+const PROXY_MODES: [(&str, ProxyMode); 2] = [("tcp", ProxyMode::Tcp), ("http", ProxyMode::Http)];
+
+/// The JSON Schema (draft 2020-12) of `cluster.yaml`, as committed in `agent/model/cluster.schema.json`.
+pub fn cluster_schema() -> String {
+    let mut definitions = Map::new();
+    let root = ClusterInput::schema(&mut definitions);
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Basalt cluster.yaml",
+        "$ref": root["$ref"],
+        "$defs": definitions,
+    });
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema has string keys only");
+    text.push('\n');
+    text
+}

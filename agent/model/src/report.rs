@@ -1,0 +1,181 @@
+//! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
+
+use std::fmt;
+
+/// A place in a text. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Counts from 1.
+    pub line: u32,
+    /// Counts from 1, in characters.
+    pub column: u32,
+}
+
+impl Place {
+    /// The first character of a text; what concerns the whole of it is reported here.
+    pub const START: Place = Place { line: 1, column: 1 };
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The text cannot be used.
+    Error,
+    /// The text can be used, and likely does not do what was meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// The file as the person named it.
+    pub file: String,
+    /// Where in the file.
+    pub place: Place,
+    /// The value concerned, `nodes[1].addresses`; empty for the whole document.
+    pub path: String,
+    /// What is wrong, as a sentence without a final stop.
+    pub message: String,
+    /// What to do, when that can be said.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    /// `cluster.yaml:14:9: nodes[1].addresses: not a CIDR address`, with the hint on a line of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.place)?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The findings about one file, in the order they were made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    file: String,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// An empty report about `file`, named as the person named it.
+    pub fn new(file: impl Into<String>) -> Report {
+        Report { file: file.into(), findings: Vec::new() }
+    }
+
+    /// Adds an error.
+    pub fn error(
+        &mut self,
+        place: Place,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.push(Severity::Error, place, path, message)
+    }
+
+    /// Adds a warning.
+    pub fn warning(
+        &mut self,
+        place: Place,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.push(Severity::Warning, place, path, message)
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.findings.push(Finding {
+            severity,
+            file: self.file.clone(),
+            place,
+            path: path.to_string(),
+            message: message.into(),
+            hint: None,
+        });
+        self.findings.last_mut().expect("a finding was just added")
+    }
+
+    /// Takes over the findings of a report about another file.
+    pub fn absorb(&mut self, other: Report) {
+        self.findings.extend(other.findings);
+    }
+
+    /// Whether the text cannot be used.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// All findings by file and place; those of one place stay in the order they were made.
+    pub fn sorted(&self) -> Vec<&Finding> {
+        let mut findings: Vec<&Finding> = self.findings.iter().collect();
+        findings.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        findings
+    }
+}
+
+impl Finding {
+    /// Says what to do.
+    pub fn hint(&mut self, hint: impl Into<String>) {
+        self.hint = Some(hint.into());
+    }
+}
+
+impl fmt::Display for Report {
+    /// One finding after the other, each on its own lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.sorted().into_iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A report that has errors: a text that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub Report);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorted_by_place_with_hint() {
+        let mut report = Report::new("a.yaml");
+        report.warning(Place { line: 9, column: 1 }, "b", "later");
+        report.error(Place { line: 2, column: 3 }, "a[0]", "not a number").hint("write one");
+        assert_eq!(
+            report.to_string(),
+            "a.yaml:2:3: a[0]: not a number\n  hint: write one\na.yaml:9:1: warning: b: later"
+        );
+        assert!(report.has_errors());
+    }
+}

@@ -1,0 +1,338 @@
+//! Text → tree. libyaml's event parser underneath; the tree is built without recursion.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle as EventStyle};
+
+use super::{Scalar, ScalarStyle, Value, Yaml};
+use crate::report::{Place, Report};
+
+/// The largest text that is read, in bytes. Far above any config that a person writes; a mistaken file name
+/// (an image, a log) is refused before it fills the memory.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// The deepest nesting. Values are dropped and walked by recursion, so this bounds the stack.
+pub const MAX_DEPTH: usize = 200;
+
+/// The most values in one document, counted as if every alias were written out: a handful of nested aliases can
+/// stand for billions of values.
+pub const MAX_VALUES: usize = 4_000_000;
+
+/// The result of reading a text: its first document, and where a second one starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Absent when the text holds nothing but comments.
+    pub first: Option<Yaml>,
+    /// Start of the second document. Whether one is allowed is the caller's choice.
+    pub second: Option<Place>,
+}
+
+/// Reads the first document of `bytes`. `None` means that errors were reported.
+///
+/// Reported with their place: bytes that are not UTF-8, control characters, syntax errors, keys that occur twice,
+/// unknown anchors, and texts past [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
+pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
+        report.error(Place::START, "", message);
+        return None;
+    }
+    let text = decode(bytes, report)?;
+    Builder::new(report).build(text)
+}
+
+/// The text, checked for what libyaml's reader would refuse without saying where.
+fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            report
+                .error(end_of(&valid), "", "not UTF-8 from here on")
+                .hint("save the file as UTF-8");
+            return None;
+        }
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_refused = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+    if let Some((offset, character)) = text.char_indices().find(|(_, c)| is_refused(*c)) {
+        let message = format!("control character U+{:04X} is not allowed", character as u32);
+        report.error(end_of(&text[..offset]), "", message);
+        return None;
+    }
+    Some(text)
+}
+
+/// The place just behind `text`.
+fn end_of(text: &str) -> Place {
+    let last_line = text.rsplit('\n').next().unwrap_or(text);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Place {
+        line: count(text.matches('\n').count() + 1),
+        column: count(last_line.chars().count() + 1),
+    }
+}
+
+fn place(mark: Mark) -> Place {
+    let count = |n: u64| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    Place { line: count(mark.line), column: count(mark.column) }
+}
+
+/// A value that other values may be named by, and how many values it stands for with all aliases written out.
+struct Anchor {
+    value: Rc<Yaml>,
+    values: usize,
+}
+
+/// A list or mapping that is still open.
+struct Open {
+    place: Place,
+    tag: Option<String>,
+    anchor: Option<String>,
+    items: Vec<Yaml>,
+    is_map: bool,
+    values: usize,
+}
+
+struct Builder<'r> {
+    report: &'r mut Report,
+    open: Vec<Open>,
+    anchors: HashMap<String, Anchor>,
+    root: Option<Yaml>,
+    has_errors: bool,
+}
+
+impl<'r> Builder<'r> {
+    fn new(report: &'r mut Report) -> Self {
+        Builder { report, open: Vec::new(), anchors: HashMap::new(), root: None, has_errors: false }
+    }
+
+    fn build(mut self, text: &str) -> Option<Stream> {
+        let mut input = text.as_bytes();
+        let mut parser = Parser::new();
+        parser.set_input_string(&mut input);
+        let mut documents = 0;
+        loop {
+            let event = match parser.parse() {
+                Ok(event) => event,
+                Err(error) => {
+                    let mark = error.problem_mark().or(error.context_mark());
+                    let message = match error.context() {
+                        Some(context) => format!("{} {context}", error.problem()),
+                        None => error.problem().to_owned(),
+                    };
+                    self.error(mark.map_or(Place::START, place), &format!("not YAML: {message}"));
+                    return None;
+                }
+            };
+            let start = place(event.start_mark);
+            match &event.data {
+                EventData::DocumentStart { .. } => {
+                    documents += 1;
+                    if documents == 2 {
+                        let stream = Stream { first: self.root, second: Some(start) };
+                        return (!self.has_errors).then_some(stream);
+                    }
+                }
+                EventData::StreamEnd => break,
+                _ => {}
+            }
+            self.take(start, event)?;
+        }
+        (!self.has_errors).then_some(Stream { first: self.root, second: None })
+    }
+
+    /// Takes one event; `None` stops the reading.
+    fn take(&mut self, place: Place, event: Event) -> Option<()> {
+        match event.data {
+            EventData::Scalar { anchor, tag, value, style, .. } => {
+                let scalar = Scalar { text: value, style: scalar_style(style) };
+                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, 1)
+            }
+            EventData::SequenceStart { anchor, tag, .. } => self.start(place, tag, anchor, false),
+            EventData::MappingStart { anchor, tag, .. } => self.start(place, tag, anchor, true),
+            EventData::SequenceEnd | EventData::MappingEnd => {
+                let open = self.open.pop().expect("libyaml balances its events");
+                let (anchor, values) = (open.anchor.clone(), open.values);
+                let yaml = self.close(open);
+                self.add(yaml, anchor, values)
+            }
+            EventData::Alias { anchor } => match self.anchors.get(&anchor) {
+                Some(target) => {
+                    let (value, values) = (Value::Alias(Rc::clone(&target.value)), target.values);
+                    self.add(Yaml { place, tag: None, value }, None, values)
+                }
+                None => {
+                    self.error(
+                        place,
+                        &format!("`*{anchor}` names an anchor that is not set above"),
+                    );
+                    None
+                }
+            },
+            EventData::StreamStart { .. }
+            | EventData::StreamEnd
+            | EventData::DocumentStart { .. }
+            | EventData::DocumentEnd { .. } => Some(()),
+        }
+    }
+
+    fn start(
+        &mut self,
+        place: Place,
+        tag: Option<String>,
+        anchor: Option<String>,
+        is_map: bool,
+    ) -> Option<()> {
+        if self.open.len() == MAX_DEPTH {
+            self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
+            return None;
+        }
+        self.open.push(Open { place, tag, anchor, items: Vec::new(), is_map, values: 1 });
+        Some(())
+    }
+
+    fn add(&mut self, yaml: Yaml, anchor: Option<String>, values: usize) -> Option<()> {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), values });
+        }
+        match self.open.last_mut() {
+            Some(parent) => {
+                parent.values = parent.values.saturating_add(values);
+                if parent.values > MAX_VALUES {
+                    self.error(
+                        yaml.place,
+                        &format!("more than {MAX_VALUES} values with all aliases written out"),
+                    );
+                    return None;
+                }
+                parent.items.push(yaml);
+            }
+            None => self.root = Some(yaml),
+        }
+        Some(())
+    }
+
+    fn close(&mut self, open: Open) -> Yaml {
+        let value = if open.is_map {
+            let mut entries = Vec::with_capacity(open.items.len() / 2);
+            let mut items = open.items.into_iter();
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                entries.push((key, value));
+            }
+            self.check_keys(&entries);
+            Value::Map(entries)
+        } else {
+            Value::List(open.items)
+        };
+        Yaml { place: open.place, tag: open.tag, value }
+    }
+
+    /// YAML 1.2 section 3.2.1.1: the keys of a mapping are unique.
+    fn check_keys(&mut self, entries: &[(Yaml, Yaml)]) {
+        let mut seen = HashSet::with_capacity(entries.len());
+        let mut doubles = Vec::new();
+        for (key, _) in entries {
+            if let Value::Scalar(scalar) = &key.value
+                && !seen.insert(scalar.text.as_str())
+            {
+                let first = entries
+                    .iter()
+                    .find(|(k, _)| k.as_scalar().is_some_and(|s| s.text == scalar.text));
+                let line = first.map_or(0, |(k, _)| k.place.line);
+                doubles
+                    .push((key.place, format!("`{}` is already set in line {line}", scalar.text)));
+            }
+        }
+        for (place, message) in doubles {
+            self.error(place, &message);
+        }
+    }
+
+    fn error(&mut self, place: Place, message: &str) {
+        self.has_errors = true;
+        self.report.error(place, "", message);
+    }
+}
+
+fn scalar_style(style: EventStyle) -> ScalarStyle {
+    match style {
+        EventStyle::SingleQuoted => ScalarStyle::SingleQuoted,
+        EventStyle::DoubleQuoted => ScalarStyle::DoubleQuoted,
+        EventStyle::Literal => ScalarStyle::Literal,
+        EventStyle::Folded => ScalarStyle::Folded,
+        // `Any` stands only in events to be emitted.
+        EventStyle::Plain | EventStyle::Any | _ => ScalarStyle::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: impl AsRef<[u8]>, expected: &str) {
+        let mut report = Report::new("f");
+        let stream = parse(text.as_ref(), &mut report);
+        assert_eq!(report.to_string(), expected);
+        assert_eq!(stream.is_some(), expected.is_empty());
+    }
+
+    #[test]
+    fn errors_have_places() {
+        check(
+            "a: 1\nb: [1, 2\n",
+            "f:3:1: not YAML: did not find expected ',' or ']' while parsing a flow sequence",
+        );
+        check(b"a: 1\nb: \xff", "f:2:4: not UTF-8 from here on\n  hint: save the file as UTF-8");
+        check("a: \u{1}", "f:1:4: control character U+0001 is not allowed");
+        check(
+            "a: 1\nb: 2\na: 3\nb: 4",
+            "f:3:1: `a` is already set in line 1\nf:4:1: `b` is already set in line 2",
+        );
+        check("a: *b", "f:1:4: `*b` names an anchor that is not set above");
+        check(
+            "a:\n\t- b",
+            "f:2:1: not YAML: found character that cannot start any token while scanning for the next token",
+        );
+    }
+
+    #[test]
+    fn bounds() {
+        check(
+            "[".repeat(MAX_DEPTH + 1),
+            &format!("f:1:{}: nested deeper than {MAX_DEPTH} levels", MAX_DEPTH + 1),
+        );
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..10 {
+            let alias = format!("*a{}", level - 1);
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", ")));
+        }
+        let mut report = Report::new("f");
+        assert!(parse(bomb.as_bytes(), &mut report).is_none());
+        assert!(report.to_string().contains("values with all aliases written out"), "{report}");
+    }
+
+    #[test]
+    fn places_of_values() {
+        let mut report = Report::new("f");
+        let text = "# c\nä: {k: v}\nl:\n  - x\ns: |\n  t\nt: !!str u\n";
+        let root = parse(text.as_bytes(), &mut report).unwrap().first.unwrap();
+        let Value::Map(entries) = &root.value else { panic!("not a mapping") };
+        let places: Vec<String> =
+            entries.iter().map(|(k, v)| format!("{} {}", k.place, v.place)).collect();
+        assert_eq!(places, ["2:1 2:4", "3:1 4:3", "5:1 5:4", "7:1 7:4"]);
+    }
+
+    #[test]
+    fn second_document_and_nothing() {
+        let mut report = Report::new("f");
+        assert_eq!(
+            parse(b"a: 1\n---\nb: 2\n", &mut report).unwrap().second,
+            Some(Place { line: 2, column: 1 })
+        );
+        assert_eq!(parse(b"# nothing\n", &mut report).unwrap().first, None);
+        assert_eq!(parse("\u{feff}a: 1\r\n".as_bytes(), &mut report).unwrap().second, None);
+    }
+}

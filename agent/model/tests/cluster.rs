@@ -1,0 +1,432 @@
+//! `cluster.yaml` from text to nodes, and every way in which it can be wrong. Each row changes the lab cluster in one
+//! place and names the findings that have to come of it.
+
+use basalt_model::cluster::Cluster;
+use basalt_model::node::{InterfaceKind, Node};
+
+const LAB: &str = include_str!("../../../tests/clusters/lab/cluster.yaml");
+
+fn lab() -> Cluster {
+    let (cluster, report) = Cluster::parse("cluster.yaml", LAB.as_bytes())
+        .unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(report.is_empty(), "{report}");
+    cluster
+}
+
+/// Replaces `from`, which stands in the lab exactly once, and expects these findings; `L` stands for the line where
+/// the replacement starts, `L+n` for the n-th line after it,
+/// `<text>` for the line of that text.
+#[track_caller]
+fn check(from: &str, to: &str, expected: &[&str]) {
+    assert_eq!(LAB.matches(from).count(), 1, "`{from}` stands in the lab once");
+    let start = LAB.find(from).expect("it was just counted");
+    let line = LAB[..start].matches('\n').count() + 1;
+    let text = LAB.replace(from, to);
+    let report = match Cluster::parse("f", text.as_bytes()) {
+        Ok((_, report)) => report,
+        Err(refused) => refused.0,
+    };
+    let found: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+    let mut expected: Vec<String> = expected.iter().map(|row| (*row).to_owned()).collect();
+    for row in &mut expected {
+        for offset in 0..=12 {
+            *row = row.replace(&format!("L+{offset}:"), &format!("{}:", line + offset));
+        }
+        *row = row.replace("L:", &format!("{line}:"));
+        while let Some((start, end)) = row.find('<').zip(row.find('>')) {
+            let at = text
+                .find(&row[start + 1..end])
+                .expect("the text between < and > stands in the file");
+            let line = text[..at].matches('\n').count() + 1;
+            row.replace_range(start..=end, &line.to_string());
+        }
+    }
+    assert_eq!(found, expected, "\n{report}");
+}
+
+#[test]
+fn lab_has_three_nodes() {
+    let lab = lab();
+    let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2", "n3"]);
+    let n3 = lab.node("n3").unwrap();
+    assert_eq!(n3.kernel_arguments, ["mitigations=auto", "console=ttyS0", "scsi_mod.use_blk_mq=1"]);
+    assert!(matches!(n3.network.interfaces[3].kind, InterfaceKind::Vlan { id: 100, .. }));
+    let keepalived = n3.keepalived.as_ref().unwrap();
+    assert_eq!(keepalived.instances[0].interface.as_str(), "bond0");
+    assert_eq!(keepalived.instances[0].source.to_string(), "192.0.2.13");
+    assert_eq!(keepalived.instances[0].peers.len(), 2);
+    assert_eq!(keepalived.instances[1].virtual_addresses[0].to_string(), "2001:db8:2::10/64");
+    let frontends = &n3.haproxy.as_ref().unwrap().frontends;
+    assert_eq!(
+        (frontends[0].name.as_str(), frontends[1].name.as_str()),
+        ("kubernetes-api", "dashboard")
+    );
+    let certificate = &n3.vault.as_ref().unwrap().certificates[0];
+    assert_eq!(certificate.subject_alternative_names.len(), 2);
+    assert_eq!(certificate.directory.as_str(), "/var/lib/basalt/certificates/dashboard");
+    assert_eq!(n3.kubelet.node_ip.to_string(), "192.0.2.13");
+    let butane: Vec<String> = lab.butane[&n3.name].iter().map(|file| file.to_string()).collect();
+    assert_eq!(butane, ["butane/all.bu", "butane/n3.bu"]);
+}
+
+#[test]
+fn node_json_comes_back() {
+    for node in lab().nodes {
+        assert_eq!(Node::from_json("node.json", &node.to_json()).unwrap(), node);
+    }
+}
+
+#[test]
+fn node_json_errors_have_places() {
+    let text = lab().nodes[0].to_json();
+    let broken = [
+        (text.replacen("\"name\": \"n1\"", "\"nmae\": \"n1\"", 1), "unknown field `nmae`"),
+        (
+            text.replacen("192.0.2.11/24", "192.0.2.11/99", 1),
+            "`192.0.2.11/99` is not a CIDR address",
+        ),
+        (text.replacen("\"schema\": 1", "\"schema\": 7", 1), "`schema` is 7, this agent reads 1"),
+        (text[..text.len() / 2].to_owned(), "EOF while parsing"),
+    ];
+    for (text, message) in broken {
+        let error = Node::from_json("/etc/basalt/node.json", &text).unwrap_err();
+        assert!(error.message.contains(message), "{error}");
+        assert!(error.line > 1 && error.line <= text.lines().count(), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("/etc/basalt/node.json:{}:", error.line)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn structure() {
+    check(
+        "dns_servers: [192.0.2.2,",
+        "dns_server: [192.0.2.2,",
+        &["f:L:1: dns_server: unknown field\n  hint: did you mean `dns_servers`?"],
+    );
+    check("generation: 1\n", "", &["f:<name: lab>:1: `generation` is missing"]);
+    check(
+        "generation: 1\n",
+        "generation: 0\n",
+        &["f:L:13: generation: 0 is not between 1 and 4294967295"],
+    );
+    check(
+        "mode: active-backup",
+        "mode: active_backup",
+        &[
+            "f:L:17: nodes[1].interfaces[2].bond.mode: `active_backup` is none of `active-backup`, `802.3ad` and `balance-xor`\n  hint: did you mean `active-backup`?",
+        ],
+    );
+    check(
+        "mac: 52:54:00:00:02:01",
+        "mac: 52:54:00:00:02",
+        &[
+            "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address like `52:54:00:12:34:56`, in lower case",
+        ],
+    );
+    check(
+        "generation: 1\n",
+        "generation: 1\ngeneration: 2\n",
+        &["f:L+1:1: `generation` is already set in line <generation: 1>"],
+    );
+}
+
+#[test]
+fn machines() {
+    check(
+        "- name: n2\n    role",
+        "- name: n1\n    role",
+        &[
+            "f:L:11: nodes[1].name: node name `n1` is already used in line <- name: n1> (nodes[0].name)",
+        ],
+    );
+    check(
+        "52:54:00:00:02:13",
+        "52:54:00:00:02:02",
+        &[
+            "f:L:14: nodes[2].interfaces[1].mac: Ethernet address `52:54:00:00:02:02` is already used in line <mac: 52:54:00:00:02:02> (nodes[1].interfaces[0].mac)",
+        ],
+    );
+    check(
+        "[192.0.2.12/24,",
+        "[192.0.2.11/25,",
+        &[
+            "f:L:21: nodes[1].interfaces[2].addresses[0]: address `192.0.2.11` is already used in line <[192.0.2.11/24> (nodes[0].interfaces[0].addresses[0])",
+        ],
+    );
+    check(
+        "ports: [eth0, eth1]\n        addresses: [192.0.2.12/24,",
+        "ports: [eth0, eth2]\n        addresses: [192.0.2.12/24,",
+        &[
+            "f:L:25: nodes[1].interfaces[2].bond.ports[1]: there is no interface `eth2` on this node that is its port\n  hint: did you mean `eth1`?",
+        ],
+    );
+    check(
+        "parent: bond0",
+        "parent: bond0.100",
+        &["f:L:19: nodes[2].interfaces[3].vlan.parent: an interface cannot stand on itself"],
+    );
+    check(
+        "[198.51.100.13/24]",
+        "[198.51.100.0/24]",
+        &[
+            "f:L:21: nodes[2].interfaces[3].addresses[0]: `198.51.100.0/24` is not an address that a machine can have\n  hint: write the machine's own address with the prefix length of its network",
+        ],
+    );
+    check(
+        "addresses: [198.51.100.13/24]",
+        "addresses: [198.51.100.13/24]\n        gateways: [198.51.101.1]",
+        &[
+            "f:L+1:20: nodes[2].interfaces[3].gateways[0]: the gateway `198.51.101.1` is in no network of `bond0.100`",
+            "f:L+1:20: nodes[2].interfaces[3].gateways[0]: `bond0` already has a default gateway of this address family",
+        ],
+    );
+    check(
+        "        mac: 52:54:00:00:02:12\n",
+        "        mac: 52:54:00:00:02:12\n        addresses: [203.0.113.1/24]\n",
+        &[
+            "f:<name: eth1>:9: nodes[1].interfaces[1]: `eth1` is a port of `bond0` and cannot have addresses\n  hint: give them to `bond0`",
+        ],
+    );
+}
+
+#[test]
+fn name_servers() {
+    let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: 52:54:00:00:02:99\n  # Two";
+    let both = "addresses: [192.0.2.11/24, \"2001:db8:2::11/64\"]\n        gateways: [192.0.2.1, \"2001:db8:2::1\"]\n  # Two network cards as one.\n";
+    check(
+        both,
+        &format!("{only_ipv4} network cards as one.\n"),
+        &[
+            "f:<dns_servers>:26: dns_servers[1]: node `n1` has no address of the family of `2001:db8:2::2`\n  hint: give the node such an address, or name servers of its own with `dns_servers`",
+            "f:<virtual_addresses: [\"2001>:27: keepalived.instances[1].virtual_addresses[0]: node `n1` takes part and has no interface in the network of `2001:db8:2::10`",
+        ],
+    );
+}
+
+#[test]
+fn roles() {
+    check(
+        "  controller: {}",
+        "  controller: {}\n  storage: {}",
+        &[
+            "f:L+1:12: roles.storage: no node has the role `storage`\n  hint: give it to a node or remove it",
+        ],
+    );
+    check(
+        "- name: n3\n    role: controller",
+        "- name: n3\n    role: controler",
+        &[
+            "f:L+1:11: nodes[2].role: there is no role `controler`\n  hint: did you mean `controller`?",
+        ],
+    );
+}
+
+#[test]
+fn virtual_addresses() {
+    check(
+        "virtual_addresses: [192.0.2.10, \"2001:db8:2::10\"]",
+        "virtual_addresses: [203.0.113.10, \"2001:db8:2::10\"]",
+        &[
+            "f:L:23: api.virtual_addresses[0]: `203.0.113.10` is in no network of any node\n  hint: choose an address of a network that the nodes have",
+            "f:L:23: warning: api.virtual_addresses[0]: no keepalived instance moves `203.0.113.10`\n  hint: add it to an instance of its address family",
+        ],
+    );
+    check(
+        "virtual_addresses: [192.0.2.10]",
+        "virtual_addresses: [192.0.2.12]",
+        &[
+            "f:<virtual_addresses: [192>:23: warning: api.virtual_addresses[0]: no keepalived instance moves `192.0.2.10`\n  hint: add it to an instance of its address family",
+            "f:L:27: keepalived.instances[0].virtual_addresses[0]: `192.0.2.12` is a machine's own address (nodes[1].interfaces[2].addresses[0])\n  hint: choose an address of the network that nobody has",
+        ],
+    );
+}
+
+#[test]
+fn keepalived() {
+    check(
+        "virtual_router_id: 52",
+        "virtual_router_id: 51",
+        &[
+            "f:L:26: keepalived.instances[1].virtual_router_id: VRID `51` is already used in line <virtual_router_id: 51> (keepalived.instances[0].virtual_router_id)",
+        ],
+    );
+    check(
+        "      virtual_addresses: [192.0.2.10]\n",
+        "      virtual_addresses: [192.0.2.10]\n      peers: [n1]\n",
+        &[
+            "f:<name: api-v4>:7: keepalived.instances[0]: an instance needs at least two nodes, this one has 1\n  hint: give a priority to a role with two nodes, or remove the instance",
+        ],
+    );
+    check(
+        "virtual_addresses: [192.0.2.10]",
+        "virtual_addresses: [192.0.2.10, \"2001:db8:2::20\"]",
+        &[
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: one VRRP instance carries one address family (RFC 9568)\n  hint: make a second instance with a VRID of its own",
+        ],
+    );
+    check(
+        "virtual_addresses: [192.0.2.10]",
+        "virtual_addresses: [192.0.2.10, 198.51.100.10]",
+        &[
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: node `n1` takes part and has no interface in the network of `198.51.100.10`",
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: node `n2` takes part and has no interface in the network of `198.51.100.10`",
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: on node `n3` this address lies behind another interface than `192.0.2.10`\n  hint: make a second instance",
+        ],
+    );
+}
+
+#[test]
+fn haproxy_and_ports() {
+    check(
+        "certificate: dashboard",
+        "certificate: dashbord",
+        &[
+            "f:L:20: haproxy.frontends[0].certificate: there is no certificate `dashbord`\n  hint: did you mean `dashboard`?",
+        ],
+    );
+    check(
+        "path: /healthz",
+        "path: \"/healthz\\n  stats\"",
+        &[
+            "f:L:15: haproxy.frontends[0].check.path: not the path of an HTTP request\n  hint: write it like `/healthz`",
+        ],
+    );
+    check(
+        "[192.0.2.10:443,",
+        "[192.0.2.10:6443,",
+        &[
+            "f:L:15: haproxy.frontends[0].binds[0]: on nodes of the role `controller`, frontend `kubernetes-api` and frontend `dashboard` both listen on port 6443",
+        ],
+    );
+    check(
+        "  templates:\n",
+        "  metrics_port: 9444\n  templates:\n",
+        &[
+            "f:L:17: vault_agent.metrics_port: on nodes of the role `controller`, haproxy's monitor and vault-agent's metrics both listen on port 9444",
+        ],
+    );
+    check(
+        "[192.0.2.10:443,",
+        "[\"0.0.0.0:22\",",
+        &[
+            "f:L:15: haproxy.frontends[0].binds[0]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+}
+
+#[test]
+fn vault() {
+    check("      certificate: dashboard\n", "", &[]);
+    check(
+        "      reload:\n        - pod: haproxy\n",
+        "      mode: \"0644\"\n",
+        &[
+            "f:L:13: vault.certificates[0].mode: mode `0644` lets every user of the node read the private key\n  hint: use \"0600\", or \"0640\" with a group",
+        ],
+    );
+    check(
+        "- pod: haproxy",
+        "- pod: ha-proxy",
+        &[
+            "f:L:11: vault.certificates[0].reload[0]: there is no pod `ha-proxy` in this cluster\n  hint: did you mean `haproxy`?",
+        ],
+    );
+    check(
+        "ca: lab-vault",
+        "ca: lab-vaults",
+        &[
+            "f:L:7: vault.ca: there is no trust anchor `lab-vaults`\n  hint: did you mean `lab-vault`?",
+        ],
+    );
+    check(
+        "[\"https://192.0.2.21:8200\",",
+        "[\"http://192.0.2.21:8200\",",
+        &["f:L:15: vault.addresses[0]: not a URL that starts with `https://`"],
+    );
+    let two = "    - name: spare\n      roles: [controller]\n    - name: dashboard\n      roles: [controller]";
+    check(
+        "    - name: dashboard\n      roles: [controller]",
+        two,
+        &[
+            "f:L:7: vault.certificates[0]: nobody uses the certificate `spare`\n  hint: name it in a frontend, say under `reload` what uses it, or remove it",
+        ],
+    );
+}
+
+#[test]
+fn texts() {
+    check(
+        "mitigations=auto,",
+        "\"mitigations=auto quiet\",",
+        &[
+            "f:L:20: kernel_arguments[0]: not a kernel argument: it is empty or has white space in it",
+        ],
+    );
+    check(
+        "-----BEGIN CERTIFICATE-----",
+        "-----BEGIN PRIVATE KEY-----",
+        &[
+            "f:<lab-vault: |>:14: trust_anchors.lab-vault: holds something else than certificates\n  hint: a trust anchor is public; a private key does not belong into this file",
+        ],
+    );
+    check(
+        "  base: scratch",
+        "  base: quay.io/fedora/fedora-coreos:stable",
+        &[
+            "f:L:9: image.base: `quay.io/fedora/fedora-coreos:stable` is not a base image\n  hint: write `scratch`, `oci:FOLDER`, or `registry/name@sha256:…`: a tag alone may name another image tomorrow",
+        ],
+    );
+}
+
+/// Everything at once: no finding of the cross-checks hides another.
+#[test]
+fn all_at_once() {
+    let text = LAB
+        .replace("virtual_router_id: 52", "virtual_router_id: 51")
+        .replace("ca: lab-vault", "ca: other")
+        .replace("  controller: {}", "  controller: {}\n  storage: {}")
+        .replace("- name: n2\n    role", "- name: n1\n    role");
+    let refused = Cluster::parse("f", text.as_bytes()).unwrap_err();
+    assert_eq!(refused.0.sorted().len(), 4, "{refused}");
+}
+
+mod never_panics {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words that stand somewhere in the lab, to be put where they do not belong.
+    fn words() -> Vec<&'static str> {
+        LAB.split_whitespace().collect()
+    }
+
+    proptest! {
+        // Fuzzed inputs are cheap to find again; a failure becomes a row of a table above.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn on_lines_left_out(dropped in prop::collection::vec(0..LAB.lines().count(), 1..6)) {
+            let kept = LAB.lines().enumerate().filter(|(index, _)| !dropped.contains(index));
+            let text: Vec<&str> = kept.map(|(_, line)| line).collect();
+            let _ = Cluster::parse("f", text.join("\n").as_bytes());
+        }
+
+        #[test]
+        fn on_words_exchanged(pairs in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4)) {
+            let words = words();
+            let mut text = LAB.to_owned();
+            for (from, to) in pairs {
+                text = text.replacen(words[from.index(words.len())], words[to.index(words.len())], 1);
+            }
+            let _ = Cluster::parse("f", text.as_bytes());
+        }
+
+        #[test]
+        fn on_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Cluster::parse("f", &bytes);
+        }
+    }
+}

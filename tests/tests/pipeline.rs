@@ -1,0 +1,261 @@
+//! `build-image`: one `cluster.yaml` becomes everything its machines need, and the lab's is written down.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use e2e::dist::{Artefact, Dist, build_image};
+use e2e::peers::peer;
+use e2e::{checkout, programs};
+
+/// Kinds whose files are text and the same on every machine: they stand in the repository, beside the cluster.
+const GOLDEN_KINDS: [&str; 7] =
+    ["node", "butane", "ignition", "static-pod", "pod-config", "ipxe", "pxe-ignition"];
+
+/// A finished build of a cluster in a folder of its own.
+struct Build {
+    folder: tempfile::TempDir,
+    xtask: PathBuf,
+    agent: PathBuf,
+}
+
+impl Build {
+    /// `None` when our own programs are not built; that has been said.
+    fn new() -> Option<Build> {
+        let (xtask, agent) = (programs::xtask()?, programs::agent()?);
+        Some(Build { folder: tempfile::tempdir().expect("a temporary folder"), xtask, agent })
+    }
+
+    fn dist(&self) -> PathBuf {
+        self.folder.path().join("dist")
+    }
+
+    fn run(&self, cluster: &Path, more: &[&str]) -> Output {
+        build_image(&self.xtask, &self.agent, cluster, &self.dist(), more)
+    }
+
+    #[track_caller]
+    fn lab(&self) -> Dist {
+        let output = self.run(&lab(), &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Dist::open(&self.dist())
+    }
+
+    /// A copy of the lab that a test may change.
+    fn copy_of_lab(&self, change: impl Fn(&str) -> String) -> PathBuf {
+        let folder = self.folder.path().join("cluster");
+        let _ = fs::remove_dir_all(&folder);
+        for file in
+            ["butane/all.bu", "butane/n3.bu", "files/crictl.yaml", "files/90-nic-rings.rules"]
+        {
+            let target = folder.join(file);
+            fs::create_dir_all(target.parent().expect("a file has a folder"))
+                .expect("a temporary folder");
+            fs::copy(checkout::cluster("lab").join(file), target)
+                .expect("the lab's files can be read");
+        }
+        let text = fs::read_to_string(lab()).expect("the lab can be read");
+        let changed = change(&text);
+        fs::write(folder.join("cluster.yaml"), changed).expect("a temporary folder");
+        folder.join("cluster.yaml")
+    }
+}
+
+fn lab() -> PathBuf {
+    checkout::cluster("lab").join("cluster.yaml")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn lab_artefacts_are_the_ones_written_down() {
+    let Some(build) = Build::new() else { return };
+    let dist = build.lab();
+    let golden = checkout::cluster("lab").join("dist");
+    let mut expected = Vec::new();
+    for row in
+        dist.manifest.artefacts.iter().filter(|row| GOLDEN_KINDS.contains(&row.kind.as_str()))
+    {
+        let text = fs::read_to_string(dist.folder.join(&row.path)).unwrap();
+        expect_test::expect_file![golden.join(&row.path)].assert_eq(&text);
+        expected.push(row.path.clone());
+    }
+    let mut written: Vec<String> =
+        Dist { folder: golden, manifest: dist.manifest }.files().into_keys().collect();
+    written.retain(|path| path != "image.txt");
+    expected.sort();
+    assert_eq!(written, expected, "a file stands in the repository that is no longer made");
+}
+
+#[test]
+fn every_file_is_listed_with_its_digest() {
+    let Some(build) = Build::new() else { return };
+    let dist = build.lab();
+    let mut files = dist.files();
+    files.remove("manifest.json").expect("the manifest is a file itself");
+    let listed: BTreeMap<String, (String, u64)> = dist
+        .manifest
+        .artefacts
+        .iter()
+        .map(|row| (row.path.clone(), (row.sha256.clone(), row.size)))
+        .collect();
+    assert_eq!(listed, files);
+    assert_eq!(dist.manifest.schema, 1);
+    for kind in ["node", "ignition", "butane", "pxe-ignition"] {
+        let nodes: Vec<Option<&str>> = dist.of_kind(kind).map(|row| row.node.as_deref()).collect();
+        assert_eq!(nodes, [Some("n1"), Some("n2"), Some("n3")], "{kind}");
+    }
+    let digests: Vec<&Artefact> =
+        dist.manifest.artefacts.iter().filter(|row| row.digest.is_some()).collect();
+    let kinds: Vec<&str> = digests.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(kinds, ["oci-archive", "oci-layout"]);
+    assert_eq!(digests[0].digest, digests[1].digest);
+}
+
+#[test]
+fn skopeo_finds_the_digest_that_the_manifest_names() {
+    let Some(build) = Build::new() else { return };
+    let Some(skopeo) = peer("skopeo") else { return };
+    let dist = build.lab();
+    for (kind, transport) in [("oci-layout", "oci"), ("oci-archive", "oci-archive")] {
+        let row = dist.of_kind(kind).next().unwrap();
+        let file = dist.folder.join(&row.path);
+        let place = if kind == "oci-layout" { file.parent().unwrap().to_path_buf() } else { file };
+        let output = std::process::Command::new(&skopeo.program)
+            .args([
+                "inspect",
+                "--format",
+                "{{.Digest}} {{index .Labels \"org.opencontainers.image.version\"}}",
+            ])
+            .arg(format!("{transport}:{}", place.display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let expected = format!("{} 1", row.digest.as_ref().unwrap());
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
+    }
+}
+
+#[test]
+fn every_config_passes_the_validator_of_ignition() {
+    let Some(build) = Build::new() else { return };
+    let Some(validate) = peer("ignition-validate") else { return };
+    let dist = build.lab();
+    for kind in ["ignition", "pxe-ignition"] {
+        for row in dist.of_kind(kind) {
+            let output = std::process::Command::new(&validate.program)
+                .arg(dist.folder.join(&row.path))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}: {}", row.path, stderr(&output));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{}: a warning", row.path);
+            assert_eq!(stderr(&output), "", "{}: a warning", row.path);
+        }
+    }
+}
+
+#[test]
+fn a_second_run_does_no_work() {
+    let Some(build) = Build::new() else { return };
+    let first = build.lab();
+    let stamp =
+        |dist: &Dist| fs::metadata(dist.folder.join("manifest.json")).unwrap().modified().unwrap();
+    let written = stamp(&first);
+    let output = build.run(&lab(), &["--output", "json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["changed"], false);
+    assert_eq!(stamp(&Dist::open(&build.dist())), written);
+    // A file that was damaged is no "nothing changed".
+    fs::write(first.file("ignition", Some("n2")), "{}").unwrap();
+    let output = build.run(&lab(), &["--output", "json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["changed"], true, "{}", stderr(&output));
+    assert_eq!(Dist::open(&build.dist()).manifest, first.manifest);
+}
+
+#[test]
+fn two_builds_give_the_same_bytes() {
+    let (Some(one), Some(two)) = (Build::new(), Build::new()) else { return };
+    assert_eq!(one.lab().files(), two.lab().files());
+}
+
+#[test]
+fn a_change_of_one_node_leaves_the_image_alone() {
+    let Some(build) = Build::new() else { return };
+    let before = build.lab();
+    let cluster = build.copy_of_lab(|text| text.replace("generation: 1", "generation: 2"));
+    let output = build.run(&cluster, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("keeping the image"), "{}", stderr(&output));
+    let after = Dist::open(&build.dist());
+    let digest = |dist: &Dist| dist.of_kind("oci-layout").next().unwrap().digest.clone();
+    assert_eq!(digest(&before), digest(&after));
+    assert_ne!(before.manifest, after.manifest);
+}
+
+/// A cluster that cannot be built: exit code 1, the finding, and what was there stays.
+#[track_caller]
+fn refused(change: impl Fn(&str) -> String, expected: &[&str]) {
+    let Some(build) = Build::new() else { return };
+    let before = build.lab().files();
+    let cluster = build.copy_of_lab(change);
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    for text in expected {
+        assert!(stderr(&output).contains(text), "`{text}` is not in:\n{}", stderr(&output));
+    }
+    assert_eq!(Dist::open(&build.dist()).files(), before);
+    let beside: Vec<_> = fs::read_dir(build.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(beside.len(), 2, "nothing is left beside the result: {beside:?}");
+}
+
+#[test]
+fn bad_clusters_are_refused_and_lose_nothing() {
+    refused(
+        |text| {
+            text.replace("virtual_router_id: 52", "virtual_router_id: 51")
+                .replace("ca: lab-vault", "ca: nobody")
+        },
+        &["VRID `51` is already used", "there is no trust anchor `nobody`", "cluster.yaml:"],
+    );
+    refused(
+        |text| {
+            text.replace("base: scratch", "base: registry.lab.example/fcos@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+        },
+        &["cluster.yaml:", "image.base", "skopeo copy"],
+    );
+    refused(
+        |text| text.replace("base: scratch", "base: oci:nowhere"),
+        &["cluster.yaml:", "image.base", "nowhere"],
+    );
+    refused(
+        |text| text.replace("source: files/crictl.yaml", "source: files/gone"),
+        &["image.files[0].source", "files/gone"],
+    );
+    refused(
+        |text| text.replace("path: etc/crictl.yaml", "path: var/lib/crictl.yaml"),
+        &["var/lib/crictl.yaml"],
+    );
+    refused(
+        |text| text.replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]"),
+        &["cluster.yaml:", "butane/gone.bu"],
+    );
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_not_replaced() {
+    let Some(build) = Build::new() else { return };
+    fs::create_dir(build.dist()).unwrap();
+    fs::write(build.dist().join("thesis.tex"), "ten years of work").unwrap();
+    let output = build.run(&lab(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("was not written by this command"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(build.dist().join("thesis.tex")).unwrap(), "ten years of work");
+}

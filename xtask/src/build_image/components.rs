@@ -1,0 +1,216 @@
+//! What goes into the image: one layer per component, from what changes rarely to what changes often.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use anyhow::{Context, Result};
+use basalt_image::io::digest::Digest;
+use basalt_image::oci::{Component, Entry, Source};
+use basalt_model::cluster::Cluster;
+use basalt_model::names::Sha256;
+use basalt_model::report::{Place, Report};
+use camino::Utf8Path;
+
+use super::agent::Agent;
+use super::dist;
+
+/// The files of the agent besides the program: where each goes, and what it holds.
+const AGENT_FILES: [(&str, &str); 5] = [
+    (
+        "usr/lib/systemd/system/basalt-agent.service",
+        include_str!("../../../agent/dist/basalt-agent.service"),
+    ),
+    ("usr/lib/systemd/system/kubelet.service", include_str!("../../../agent/dist/kubelet.service")),
+    ("usr/lib/sysusers.d/basalt.conf", include_str!("../../../agent/dist/basalt.sysusers")),
+    ("usr/lib/tmpfiles.d/basalt.conf", include_str!("../../../agent/dist/basalt.tmpfiles")),
+    (
+        "usr/lib/basalt/agent.conf.d/10-defaults.json",
+        include_str!("../../../agent/dist/agent.conf.d/10-defaults.json"),
+    ),
+];
+
+/// Looks at every file that is to be baked in, and reports those that cannot be.
+pub(super) fn check(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) {
+    let files = cluster.image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
+    let archives =
+        cluster.image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
+    for (source, wanted) in files.chain(archives) {
+        check_file(folder, source.as_str(), wanted, source.place, &source.path, report);
+    }
+}
+
+fn check_file(
+    folder: &Utf8Path,
+    source: &str,
+    wanted: &Sha256,
+    place: Place,
+    path: &str,
+    report: &mut Report,
+) {
+    let file = folder.join(source);
+    let is_file = file.metadata().map(|metadata| metadata.is_file());
+    match is_file {
+        Ok(true) => {}
+        Ok(false) => {
+            report.error(place, path, format!("`{file}` is not a regular file"));
+            return;
+        }
+        Err(error) => {
+            report
+                .error(place, path, format!("cannot read `{file}`: {error}"))
+                .hint("paths are relative to the cluster's file");
+            return;
+        }
+    }
+    match dist::digest_of(&file) {
+        Ok((found, _)) if found == wanted.as_str() => {}
+        Ok((found, _)) => {
+            report
+                .error(
+                    place,
+                    path,
+                    format!("`{file}` has the SHA-256 digest {found}, not {wanted}"),
+                )
+                .hint("find out why it differs before you change the digest");
+        }
+        Err(error) => drop(report.error(place, path, format!("cannot read `{file}`: {error}"))),
+    }
+}
+
+/// All components, in order.
+///
+/// # Errors
+/// When a file of the agent cannot be read.
+pub(super) fn all(cluster: &Cluster, folder: &Utf8Path, agent: &Agent) -> Result<Vec<Component>> {
+    let mut components = preload(cluster, folder);
+    components.extend(files(cluster, folder));
+    components.push(self::agent(agent)?);
+    components.push(config(cluster));
+    Ok(components)
+}
+
+/// A layer for each container image: one that did not change is not fetched again.
+fn preload(cluster: &Cluster, folder: &Utf8Path) -> Vec<Component> {
+    let archives =
+        cluster.nodes.first().map(|node| node.image.preload.as_slice()).unwrap_or_default();
+    let entry = |(index, item): (usize, &basalt_model::node::Preload)| {
+        let archive = &cluster.image.preload[index].value.archive;
+        let path = item.path.as_str().trim_start_matches('/');
+        let source = Source::Path(folder.join(archive.as_str()));
+        Component {
+            name: format!("preload-{}", &item.sha256.as_str()[..12]),
+            entries: vec![Entry::pinned_file(path, 0o644, source, digest(&item.sha256))],
+        }
+    };
+    archives.iter().enumerate().map(entry).collect()
+}
+
+fn files(cluster: &Cluster, folder: &Utf8Path) -> Vec<Component> {
+    let mut components: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for file in cluster.image.files.iter().map(|file| &file.value) {
+        let source = Source::Path(folder.join(file.source.as_str()));
+        let entry =
+            Entry::pinned_file(file.path.as_str(), file.mode.bits(), source, digest(&file.sha256));
+        components.entry(file.component.to_string()).or_default().push(entry);
+    }
+    components.into_iter().map(|(name, entries)| Component { name, entries }).collect()
+}
+
+fn digest(sha256: &Sha256) -> Digest {
+    format!("sha256:{sha256}").parse().expect("64 hex digits make a digest")
+}
+
+fn agent(agent: &Agent) -> Result<Component> {
+    let (sha256, _) = dist::digest_of(&agent.program)
+        .with_context(|| format!("cannot read `{}`", agent.program))?;
+    let sha256 = format!("sha256:{sha256}").parse().context("a digest of ours is no digest")?;
+    let program = Source::Path(agent.program.clone());
+    let mut entries = vec![
+        Entry::pinned_file("usr/bin/basalt-agent", 0o755, program, sha256),
+        // Enabled by the image, so that an update of the image updates this too; a link in /etc would stay for ever.
+        enabled("basalt-agent.service"),
+        enabled("kubelet.service"),
+    ];
+    let text = |(path, text): (&str, &str)| {
+        Entry::file(path, 0o644, Source::Bytes(text.as_bytes().to_vec()))
+    };
+    entries.extend(AGENT_FILES.map(text));
+    Ok(Component { name: "agent".to_owned(), entries })
+}
+
+/// The link by which a unit of the image starts with the machine.
+fn enabled(unit: &str) -> Entry {
+    Entry::symlink(
+        format!("usr/lib/systemd/system/multi-user.target.wants/{unit}"),
+        format!("../{unit}"),
+    )
+}
+
+/// What the image says of itself on a node.
+fn config(cluster: &Cluster) -> Component {
+    let file = |file: &basalt_model::input::ImageFileInput| serde_json::json!({"path": format!("/{}", file.path.value), "sha256": file.sha256, "component": file.component});
+    let preload = |item: &basalt_model::input::PreloadInput| serde_json::json!({"reference": item.reference.value, "sha256": item.sha256});
+    let bill = serde_json::json!({
+        "schema": 1,
+        "cluster": cluster.name,
+        "name": cluster.image.name,
+        "version": cluster.image.version,
+        "files": cluster.image.files.iter().map(|item| file(item)).collect::<Vec<_>>(),
+        "preload": cluster.image.preload.iter().map(|item| preload(item)).collect::<Vec<_>>(),
+    });
+    let mut text = serde_json::to_vec_pretty(&bill).expect("the keys are strings");
+    text.push(b'\n');
+    let entries = vec![Entry::file("usr/lib/basalt/image.json", 0o644, Source::Bytes(text))];
+    Component { name: "config".to_owned(), entries }
+}
+
+/// A digest of everything the image is made of; see [`dist::INPUTS_LABEL`].
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn inputs(spec: &basalt_image::oci::Spec) -> Result<String> {
+    use basalt_image::oci::{Base, EntryKind};
+    let mut lines = vec![
+        format!("basalt {}", env!("CARGO_PKG_VERSION")),
+        format!(
+            "{} {} {} {}",
+            spec.architecture.as_str(),
+            spec.title,
+            spec.version,
+            spec.reference
+        ),
+        format!("{} {}", spec.created, spec.mtime),
+    ];
+    if let Base::Layout { folder, .. } = &spec.base {
+        let (index, _) = dist::digest_of(&folder.join("index.json"))
+            .context("cannot read the base image's index")?;
+        lines.push(format!("base {index}"));
+    }
+    for component in &spec.components {
+        lines.push(format!("component {}", component.name));
+        for entry in &component.entries {
+            let kind = match &entry.kind {
+                EntryKind::File { mode, sha256: Some(sha256), .. } => {
+                    format!("file {mode:o} {sha256}")
+                }
+                EntryKind::File { mode, source: Source::Bytes(bytes), .. } => {
+                    format!("file {mode:o} {}", dist::hex(bytes))
+                }
+                EntryKind::File { mode, source: Source::Path(path), .. } => {
+                    let digest = |path: &Utf8Path| -> Result<String> {
+                        File::open(path)?;
+                        Ok(dist::digest_of(path)?.0)
+                    };
+                    format!(
+                        "file {mode:o} {}",
+                        digest(path).with_context(|| format!("cannot read `{path}`"))?
+                    )
+                }
+                EntryKind::Symlink { target } => format!("symlink {target}"),
+                EntryKind::Directory { mode } => format!("directory {mode:o}"),
+            };
+            lines.push(format!("{kind} {}", entry.path));
+        }
+    }
+    Ok(dist::hex(lines.join("\n").as_bytes()))
+}

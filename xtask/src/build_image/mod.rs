@@ -1,0 +1,171 @@
+//! `cargo xtask build-image`: one `cluster.yaml` becomes everything its machines need.
+//!
+//! Compiles every node first and reports all findings, then looks at what is to be in the image, and only then
+//! builds: into a folder beside `dist/`, which takes its place when it is complete.
+
+pub(crate) mod agent;
+mod components;
+mod dist;
+mod nodes;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use basalt_image::oci::{Base, Spec};
+use basalt_model::cluster::{BaseImage, Cluster};
+use basalt_model::report::Report;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::progress::Progress;
+use crate::{FAILED, checkout};
+
+/// The cluster that is built when none is named.
+const DEFAULT_CLUSTER: &str = "tests/clusters/lab/cluster.yaml";
+
+/// Where the result goes when no folder is named.
+const DEFAULT_DIST: &str = "dist";
+
+/// The time that images and their files have, in seconds since the Unix epoch: the same input gives the same bytes on
+/// every day.
+const EPOCH: u64 = 0;
+
+/// Compiles a cluster and writes its images, Ignition configs and PXE files.
+///
+/// Every finding about `cluster.yaml` and the Butane files is printed at once, with its place, and nothing is written
+/// as long as one is an error. The result appears as a whole: an interrupted or failed run leaves the old one as it
+/// was. A run with nothing changed does no work.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The cluster to build.
+    ///
+    /// Paths inside it are relative to its folder. The default is the lab, `tests/clusters/lab/cluster.yaml` of the
+    /// checkout.
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<Utf8PathBuf>,
+
+    /// The folder to write.
+    ///
+    /// An existing one is replaced as a whole if it was written by this command. The default is `dist` in the
+    /// checkout, or in the working folder outside one.
+    #[arg(long, value_name = "DIR")]
+    dist: Option<Utf8PathBuf>,
+
+    /// The agent to bake in, instead of building it from the checkout.
+    ///
+    /// Wanted outside a checkout. It has to be a `basalt-agent` of the same version for the machines' architecture.
+    #[arg(long, value_name = "FILE")]
+    agent: Option<Utf8PathBuf>,
+
+    /// Builds again although nothing has changed, and replaces a folder that was not written by this command.
+    #[arg(long)]
+    force: bool,
+
+    /// Prints the result as a table or as one JSON document.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: crate::output::Format,
+}
+
+/// Runs the verb. Findings go to stderr; the exit code is 1 when there are errors among them.
+///
+/// # Errors
+/// When a file cannot be read, or the result cannot be written.
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
+    let start = Instant::now();
+    let cluster_file = match &arguments.cluster {
+        Some(file) => file.clone(),
+        None => checkout().context("name a cluster with `--cluster`")?.join(DEFAULT_CLUSTER),
+    };
+    let dist = match &arguments.dist {
+        Some(dist) => dist.clone(),
+        None => checkout()
+            .map(|folder| folder.join(DEFAULT_DIST))
+            .unwrap_or_else(|_| DEFAULT_DIST.into()),
+    };
+    let dist =
+        camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
+    dist::check_target(&dist, arguments.force)?;
+
+    let bytes = fs::read(&cluster_file)
+        .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
+    let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
+        Ok(parsed) => parsed,
+        Err(refused) => return Ok(refuse(&refused.0)),
+    };
+    let folder = match cluster_file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    };
+    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
+    let documents = nodes::compile(&cluster, folder, &mut report);
+    let base = base(&cluster, folder, &mut report);
+    components::check(&cluster, folder, &mut report);
+    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
+        return Ok(refuse(&report));
+    };
+    if !report.is_empty() {
+        eprintln!("{report}");
+    }
+
+    let agent = agent::find(arguments.agent.as_deref(), progress)?;
+    let spec = spec(&cluster, folder, base, &agent)?;
+    let built = dist::build(&dist, &spec, &documents, arguments.force, progress)?;
+    summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn checkout() -> Result<Utf8PathBuf> {
+    Ok(Utf8PathBuf::try_from(checkout::folder()?)?)
+}
+
+/// Prints what is wrong; nothing was written.
+fn refuse(report: &Report) -> ExitCode {
+    eprintln!("{report}");
+    ExitCode::from(FAILED)
+}
+
+/// The image that ours is derived from. `None` means that it cannot be had, and why was reported.
+fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
+    let base = &cluster.image.base;
+    match &base.value {
+        BaseImage::Scratch => Some(Base::Scratch),
+        BaseImage::Layout(layout) => {
+            let layout = folder.join(layout.as_str());
+            if layout.join("oci-layout").is_file() {
+                return Some(Base::Layout { folder: layout, reference: None });
+            }
+            report.error(base.place, &base.path, format!("`{layout}` is not an OCI layout")).hint(format!(
+                "copy an image there: `skopeo copy docker://quay.io/fedora/fedora-coreos:stable oci:{layout}`"
+            ));
+            None
+        }
+        BaseImage::Registry(reference) => {
+            let message = "a base image is read from a folder, and not fetched from a registry";
+            report.error(base.place, &base.path, message).hint(format!(
+                "fetch it with `skopeo copy docker://{reference} oci:{}` and write `base: oci:base`",
+                folder.join("base")
+            ));
+            None
+        }
+    }
+}
+
+/// What the image is made of, with a digest of all of it in a label.
+fn spec(cluster: &Cluster, folder: &Utf8Path, base: Base, agent: &agent::Agent) -> Result<Spec> {
+    let mut spec = Spec {
+        base,
+        architecture: agent.architecture,
+        title: cluster.image.name.to_string(),
+        version: cluster.image.version.clone(),
+        reference: format!("{}:{}", cluster.image.name, cluster.image.version),
+        created: EPOCH,
+        mtime: EPOCH,
+        labels: BTreeMap::from([("dev.basalt.cluster".to_owned(), cluster.name.to_string())]),
+        components: components::all(cluster, folder, agent)?,
+    };
+    spec.labels.insert(dist::INPUTS_LABEL.to_owned(), components::inputs(&spec)?);
+    Ok(spec)
+}

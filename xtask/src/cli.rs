@@ -1,0 +1,101 @@
+//! The verbs, and the help text that groups them.
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{build_image, generate, peers, test};
+
+/// Builds nodes from a cluster.yaml, and keeps the project itself in order.
+///
+/// Data goes to standard output, everything for people to standard error. The exit status is 0 when the work is done,
+/// 1 when it failed, 2 for wrong usage, and 3 when `--check` found a difference.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Print no progress, only results and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Each group is a heading in `--help`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[command(flatten)]
+    Build(BuildVerb),
+    #[command(flatten)]
+    Chore(ChoreVerb),
+}
+
+/// What makes nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildVerb {
+    /// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
+    BuildImage(build_image::Arguments),
+}
+
+/// What keeps the project in order.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChoreVerb {
+    /// Install or build the real programs that tests run against ours.
+    Peers(peers::Arguments),
+    /// Run every check and test, and say which real programs they ran against.
+    Test(test::Arguments),
+    /// Write the files that are made from code, or check that they are not stale.
+    Generate(generate::Arguments),
+}
+
+/// Reads the command line; prints help or what is wrong with it, and ends the process, where that is the answer.
+pub(crate) fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// clap has one heading for all subcommands, so the template carries the list, made from the groups' own types.
+fn command() -> Command {
+    let groups = [
+        ("Build", BuildVerb::augment_subcommands(Command::new(""))),
+        ("Chores", ChoreVerb::augment_subcommands(Command::new(""))),
+    ];
+    let verbs: String = groups.iter().map(|(heading, group)| section(heading, group)).collect();
+    Cli::command().help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{verbs}Options:\n{{options}}\n"
+    ))
+}
+
+fn section(heading: &str, group: &Command) -> String {
+    let lines = group.get_subcommands().map(|verb| {
+        format!("  {:<14}{}\n", verb.get_name(), verb.get_about().cloned().unwrap_or_default())
+    });
+    format!("{heading}:\n{}\n", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_groups_the_verbs() {
+        let help = command().term_width(80).render_help().to_string();
+        expect_test::expect![[r#"
+            Builds nodes from a cluster.yaml, and keeps the project itself in order
+
+            Usage: cargo xtask [OPTIONS] <COMMAND>
+
+            Chores:
+              peers         Install or build the real programs that tests run against ours
+              test          Run every check and test, and say which real programs they ran against
+
+            Options:
+              -q, --quiet    Print no progress, only results and errors
+              -h, --help     Print help (see more with '--help')
+              -V, --version  Print version
+        "#]]
+        .assert_eq(&help);
+    }
+}

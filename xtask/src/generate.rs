@@ -1,0 +1,51 @@
+//! `cargo xtask generate`: writes the files that are made from code.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::progress::Progress;
+use crate::{DIFFERS, checkout};
+
+/// The JSON Schema of `cluster.yaml`, made from the types that read it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Write nothing; exit with 3 when a file is stale.
+    #[arg(long)]
+    check: bool,
+}
+
+/// A generated file: where it is in the checkout, and what it should hold.
+struct Generated {
+    path: &'static str,
+    contents: String,
+}
+
+fn all() -> Vec<Generated> {
+    vec![Generated {
+        path: "agent/model/cluster.schema.json",
+        contents: basalt_model::input::cluster_schema(),
+    }]
+}
+
+/// Writes every generated file that is stale. With `--check` it writes nothing and exits with 3 when one is.
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
+    let root = checkout::folder()?;
+    let mut is_stale = false;
+    for file in all() {
+        let path = root.join(file.path);
+        if fs::read_to_string(&path).ok().as_deref() == Some(file.contents.as_str()) {
+            continue;
+        }
+        is_stale = true;
+        if arguments.check {
+            eprintln!("`{}` is stale; run `cargo xtask generate`", file.path);
+        } else {
+            fs::write(&path, file.contents)
+                .with_context(|| format!("cannot write `{}`", file.path))?;
+            progress.step(format!("{}: written", file.path));
+        }
+    }
+    Ok(if arguments.check && is_stale { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
+}
