@@ -321,7 +321,7 @@ mod tests {
 
                 KIND       NAME                             STATE  WANTED           SEEN
                 agent      /etc/basalt/agent.conf.d/a.json  error  usable settings  left out
-                  why: /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected struct LogFragment
+                  why: /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected an object
                   do: correct the file; the agent reads it again by itself
                 agent      basalt-agent.service             ok     running          running
                 node       node.json                        error  generation 4     generation 4, sha256:NODE
@@ -341,7 +341,7 @@ mod tests {
                   do: `systemctl status kubelet.service`, then `journalctl -u kubelet.service`
 
                 check:
-                agent /etc/basalt/agent.conf.d/a.json: error, /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected struct LogFragment (hint: correct the file; the agent reads it again by itself)
+                agent /etc/basalt/agent.conf.d/a.json: error, /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected an object (hint: correct the file; the agent reads it again by itself)
                 node node.json: error, /etc/basalt/node.json:2:3: key must be a string (hint: write a valid `/etc/basalt/node.json`, made by `cargo xtask build-image`)
                 directory /etc/kubernetes/manifests: error, cannot make directory /etc/kubernetes/manifests: File exists (hint: something else is in its place: move it away)
                 unit containerd.service: error, systemd has no unit file of this name (hint: the image of the node has to bring it)
