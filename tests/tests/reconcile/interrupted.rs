@@ -65,7 +65,7 @@ fn killed_at_any_moment_it_leaves_only_whole_files() {
             Vec::new()
         });
         for generation in 1..=KILLS {
-            let variant = if generation % 2 == 0 { Variant::Small } else { Variant::Full };
+            let variant = if generation.is_multiple_of(2) { Variant::Small } else { Variant::Full };
             // Half of the generations arrive while the agent runs, half before it starts.
             let arrives_before = next_random(2) == 0;
             if arrives_before {
@@ -78,7 +78,7 @@ fn killed_at_any_moment_it_leaves_only_whole_files() {
                 });
                 bench.write_node(variant, generation);
             }
-            std::thread::sleep(Duration::from_micros(next_random(60_000)));
+            std::thread::sleep(Duration::from_micros(next_random(30_000)));
             service.kill();
             assert_eq!(
                 torn_files(&bench, &texts, &looks),
@@ -95,7 +95,7 @@ fn killed_at_any_moment_it_leaves_only_whole_files() {
 
     let _service = bench.start();
     bench.wait_for_serving(KILLS);
-    let last = if KILLS % 2 == 0 { Variant::Small } else { Variant::Full };
+    let last = if KILLS.is_multiple_of(2) { Variant::Small } else { Variant::Full };
     assert_eq!(bench.wrong_files(last), Vec::<String>::new());
     let manifests = bench.path("/etc/kubernetes/manifests");
     let expected = last.files().into_keys().filter(|path| path.ends_with(".yaml")).count();
