@@ -89,9 +89,14 @@ mod tests {
 
             Usage: cargo xtask [OPTIONS] <COMMAND>
 
+            Build:
+              build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
+
             Chores:
               peers         Install or build the real programs that tests run against ours
               test          Run every check and test, and say which real programs they ran against
+              generate      Write the files that are made from code, or check that they are not stale
+              bench         Measure our programs beside the real ones
 
             Options:
               -q, --quiet    Print no progress, only results and errors

@@ -11,6 +11,7 @@ mod generate;
 mod output;
 mod peers;
 mod progress;
+mod source;
 mod table;
 mod test;
 

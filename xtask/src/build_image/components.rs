@@ -15,12 +15,13 @@ use super::agent::Agent;
 use super::dist;
 
 /// The files of the agent besides the program: where each goes, and what it holds.
-const AGENT_FILES: [(&str, &str); 4] = [
+const AGENT_FILES: [(&str, &str); 5] = [
     (
         "usr/lib/systemd/system/basalt-agent.service",
         include_str!("../../../agent/dist/basalt-agent.service"),
     ),
     ("usr/lib/systemd/system/kubelet.service", include_str!("../../../agent/dist/kubelet.service")),
+    ("usr/lib/sysusers.d/basalt.conf", include_str!("../../../agent/dist/basalt.sysusers")),
     ("usr/lib/tmpfiles.d/basalt.conf", include_str!("../../../agent/dist/basalt.tmpfiles")),
     (
         "usr/lib/basalt/agent.conf.d/10-defaults.json",
