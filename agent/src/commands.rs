@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::{PlanOutput, StatusOutput};
 use crate::desired::{Acceptance, Problem};
+use crate::host::service::unix_seconds;
 use crate::host::watch::Watcher;
 use crate::host::{Host, RUN_DIRECTORY};
 use crate::reconcile::{self, survey};
@@ -86,7 +87,7 @@ pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
 pub(crate) async fn status(host: &Host, output: StatusOutput) -> Outcome {
     let status = status::status(host).await;
     let text = match output {
-        StatusOutput::Table => show::status_table(&status),
+        StatusOutput::Table => show::status_table(&status, unix_seconds()),
         StatusOutput::Json => show::status_json(&status),
     };
     show::print(&text)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::apply::Failure;
-use crate::desired::Decision;
+use crate::desired::{Acceptance, Decision};
 use crate::plan::Plan;
 use crate::strangers::Stranger;
 
@@ -24,6 +24,12 @@ pub(crate) enum Phase {
         generation: u64,
         /// Why `node.json` is not obeyed.
         problem: String,
+    },
+    /// What was accepted cannot be found out, so that nobody can say whether this is it. The agent itself changes nothing
+    /// then; a user who may not read everything sees this.
+    Unverified {
+        /// The generation that `node.json` has, or that is kept.
+        generation: u64,
     },
     /// Something that is wanted could not be done, or a stranger harms it.
     Degraded {
@@ -50,7 +56,7 @@ impl Phase {
     /// Works out the phase. `failures` are those of the last round.
     pub(crate) fn of(decision: &Decision, plan: &Plan, failures: &[Failure]) -> Phase {
         let problem = decision.problem.as_ref().map(ToString::to_string);
-        let generation = match (&decision.desired, &problem) {
+        let desired = match (&decision.desired, &problem) {
             (None, problem) => {
                 return Phase::NoNode { problem: problem.clone().unwrap_or_default() };
             }
@@ -58,8 +64,12 @@ impl Phase {
                 let generation = desired.node.generation;
                 return Phase::Refused { generation, problem: problem.clone() };
             }
-            (Some(desired), None) => desired.node.generation,
+            (Some(desired), None) => desired,
         };
+        let generation = desired.node.generation;
+        if desired.acceptance == Acceptance::Unverified {
+            return Phase::Unverified { generation };
+        }
         let harmful = |stranger: &&Stranger| stranger.danger.is_harmful();
         let mut problems: Vec<String> = failures.iter().map(Failure::line).collect();
         let strangers = plan.strangers.iter().filter(harmful);
@@ -77,8 +87,27 @@ impl Phase {
             Phase::Serving { .. } => true,
             Phase::NoNode { .. }
             | Phase::Refused { .. }
+            | Phase::Unverified { .. }
             | Phase::Degraded { .. }
             | Phase::Converging { .. } => false,
+        }
+    }
+}
+
+impl Phase {
+    /// The phase without its details, which have a line of their own in the log.
+    pub(crate) fn headline(&self) -> String {
+        match self {
+            Phase::NoNode { .. } => "no node".to_owned(),
+            Phase::Refused { generation, .. } => format!("keeping generation {generation}"),
+            Phase::Unverified { generation } => {
+                format!("cannot tell how generation {generation} stands")
+            }
+            Phase::Degraded { generation, .. } => format!("generation {generation} is degraded"),
+            Phase::Converging { generation, .. } => {
+                format!("converging to generation {generation}")
+            }
+            Phase::Serving { generation } => format!("serving generation {generation}"),
         }
     }
 }
@@ -86,20 +115,17 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Phase::NoNode { problem } => write!(f, "no node: {problem}"),
-            Phase::Refused { generation, problem } => {
-                write!(f, "keeping generation {generation}: {problem}")
+            Phase::NoNode { problem } | Phase::Refused { problem, .. } => {
+                write!(f, "{}: {problem}", self.headline())
             }
-            Phase::Degraded { generation, problems } => {
-                write!(f, "generation {generation} is degraded: {}", problems.join("; "))
+            Phase::Degraded { problems, .. } => {
+                write!(f, "{}: {}", self.headline(), problems.join("; "))
             }
-            Phase::Converging { generation, steps: 1 } => {
-                write!(f, "converging to generation {generation}, 1 step left")
+            Phase::Converging { steps: 1, .. } => write!(f, "{}, 1 step left", self.headline()),
+            Phase::Converging { steps, .. } => {
+                write!(f, "{}, {steps} steps left", self.headline())
             }
-            Phase::Converging { generation, steps } => {
-                write!(f, "converging to generation {generation}, {steps} steps left")
-            }
-            Phase::Serving { generation } => write!(f, "serving generation {generation}"),
+            Phase::Unverified { .. } | Phase::Serving { .. } => f.write_str(&self.headline()),
         }
     }
 }
@@ -107,7 +133,7 @@ impl fmt::Display for Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{Acceptance, Problem};
+    use crate::desired::Problem;
     use crate::plan::Step;
     use crate::strangers::Danger;
     use crate::testing::desired;
@@ -160,6 +186,13 @@ mod tests {
         );
         check(Some(4), None, 0, &[], 0, "serving generation 4");
         check(Some(4), None, 0, &[Danger::None, Danger::Runs], 0, "serving generation 4");
+        let unverified = Decision {
+            desired: Some(desired(4, vec![], Acceptance::Unverified)),
+            problem: None,
+            accepted: None,
+        };
+        let phase = Phase::of(&unverified, &Plan::default(), &[]);
+        assert_eq!(phase.to_string(), "cannot tell how generation 4 stands");
         check(Some(4), None, 1, &[], 0, "converging to generation 4, 1 step left");
         check(Some(4), None, 2, &[], 0, "converging to generation 4, 2 steps left");
         check(Some(4), None, 2, &[], 1, "generation 4 is degraded: cannot write `/p`: no space");

@@ -23,8 +23,10 @@ use crate::strangers::{Stranger, strangers};
 pub(crate) const MANIFEST_MODE: u32 = 0o600;
 /// The accepted node and the ledger.
 pub(crate) const STATE_MODE: u32 = 0o600;
-/// The state directory.
-pub(crate) const STATE_DIRECTORY_MODE: u32 = 0o700;
+/// The state directory. Certificates live in it too, and the programs that read them are not all root.
+pub(crate) const STATE_DIRECTORY_MODE: u32 = 0o755;
+/// The quarantine.
+pub(crate) const QUARANTINE_MODE: u32 = 0o700;
 /// The folders of pod config files; containers that do not run as root have to pass.
 pub(crate) const CONFIG_DIRECTORY_MODE: u32 = 0o755;
 /// The static pod directory, when it has to be made.
@@ -510,6 +512,8 @@ impl<'a> Planning<'a> {
         };
         let owner = self.observed.owner;
         match &file.contents {
+            // Somebody who may not look at everything is not the one who repairs it.
+            Contents::Unknown(_) if self.desired.acceptance == Acceptance::Unverified => None,
             Contents::Unknown(error) => Some(Why::Unreadable { error: error.clone() }),
             Contents::Digest(digest) if *digest != sha256(contents.as_bytes()) => {
                 Some(self.changed(path))
@@ -570,7 +574,8 @@ fn wrong_label(seen: Option<&str>) -> Why {
 /// The mode a directory gets.
 pub(crate) fn directory_mode(role: DirectoryRole) -> u32 {
     match role {
-        DirectoryRole::State | DirectoryRole::Quarantine => STATE_DIRECTORY_MODE,
+        DirectoryRole::State => STATE_DIRECTORY_MODE,
+        DirectoryRole::Quarantine => QUARANTINE_MODE,
         DirectoryRole::Manifests => MANIFEST_DIRECTORY_MODE,
         DirectoryRole::Config => CONFIG_DIRECTORY_MODE,
     }

@@ -26,7 +26,7 @@ use crate::settings::{self, Loaded, Settings};
 
 /// Where `node.json` and the folders of the agent are.
 const BASALT_DIRECTORY: &str = "/etc/basalt";
-/// Pause after a first round that failed; each further one doubles it.
+/// Pause after a first round that failed, which each further one doubles, and after one that others interfered with.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Changes that never stop do not keep a round from starting for longer than this many times the settle time.
 const SETTLE_LIMIT: u32 = 10;
@@ -119,7 +119,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let mut watcher = Watcher::new()?;
     let mut told = Told::new();
-    let mut bad_rounds = 0;
+    let mut failed_rounds = 0;
     loop {
         let round = round(host, &mut watcher, &mut signals).await;
         if round.outcome.stopped {
@@ -127,9 +127,8 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
         }
         told.tell(host, &round);
         let settings = &round.survey.settings.settings;
-        let is_good = round.failures.is_empty() && round.survey.plan.steps.is_empty();
-        bad_rounds = if is_good { 0 } else { bad_rounds + 1 };
-        let pause = pause(settings, bad_rounds);
+        failed_rounds = if round.failures.is_empty() { 0 } else { failed_rounds + 1 };
+        let pause = pause(settings, failed_rounds, round.survey.plan.steps.len());
         match wait(&watcher, &mut signals, pause).await {
             Woken::ToStop => break,
             Woken::ByTimer | Woken::ByRequest => {}
@@ -186,11 +185,13 @@ async fn round(host: &Host, watcher: &mut Watcher, signals: &mut Signals) -> Rou
     Round { survey, outcome, failures }
 }
 
-/// How long to wait when nothing happens. `bad_rounds` counts the rounds in a row that left something to do.
-fn pause(settings: &Settings, bad_rounds: u32) -> Duration {
-    match bad_rounds.checked_sub(1) {
-        None => settings.interval,
-        Some(doublings) => {
+/// How long to wait when nothing happens. `failed_rounds` counts the last rounds in a row with failures; steps that are
+/// left without a failure are changes made by others while the round was at work.
+fn pause(settings: &Settings, failed_rounds: u32, steps_left: usize) -> Duration {
+    match (failed_rounds.checked_sub(1), steps_left) {
+        (None, 0) => settings.interval,
+        (None, _) => FIRST_RETRY,
+        (Some(doublings), _) => {
             let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
             FIRST_RETRY.saturating_mul(factor).min(settings.retry_limit)
         }
@@ -330,7 +331,9 @@ impl Told {
 
         let is_first = self.phase.is_none();
         if self.phase.as_ref() != Some(&phase) {
-            tracing::info!("{phase}");
+            if self.phase.as_ref().map(Phase::headline) != Some(phase.headline()) {
+                tracing::info!("{}", phase.headline());
+            }
             service::notify(&[NotifyState::Status(&phase.to_string())]);
         }
         let now = unix_seconds();
@@ -377,11 +380,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_with_bad_rounds_up_to_the_limit() {
+    fn pauses_grow_with_failed_rounds_up_to_the_limit() {
         let settings = Settings::default();
-        let seconds = |bad_rounds| pause(&settings, bad_rounds).as_secs();
+        let seconds = |failed_rounds| pause(&settings, failed_rounds, 0).as_secs();
         let pauses: Vec<u64> = (0..9).map(seconds).collect();
         assert_eq!(pauses, [60, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(seconds(u32::MAX), 60);
+        assert_eq!(pause(&settings, 0, 1).as_secs(), 1);
     }
 }

@@ -66,7 +66,7 @@ impl Default for Settings {
 
 /// What one file may say.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 struct Fragment {
     reconcile: ReconcileFragment,
     manifests: ManifestsFragment,
@@ -74,7 +74,7 @@ struct Fragment {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 struct ReconcileFragment {
     /// Pause between rounds when nothing changes, in seconds (default: 60).
     interval_seconds: Option<NonZeroU32>,
@@ -85,14 +85,14 @@ struct ReconcileFragment {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 struct ManifestsFragment {
     /// `report` or `quarantine` (default: `report`).
     strangers: Option<Strangers>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 struct LogFragment {
     /// `error`, `warn`, `info` or `debug` (default: `info`).
     level: Option<LogLevel>,

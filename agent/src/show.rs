@@ -74,14 +74,14 @@ pub(crate) fn status_json_line(status: &Status) -> String {
     text
 }
 
-/// The status for people.
-pub(crate) fn status_table(status: &Status) -> String {
+/// The status for people. `now` is in seconds since the Unix epoch.
+pub(crate) fn status_table(status: &Status, now: u64) -> String {
     let mut text = String::new();
     if let (Some(node), Some(cluster)) = (&status.node, &status.cluster) {
         let _ = writeln!(text, "node {node} of cluster {cluster}");
     }
     let _ = writeln!(text, "phase    {}", status.summary);
-    let _ = writeln!(text, "service  {}\n", service_line(&status.service, unix_seconds()));
+    let _ = writeln!(text, "service  {}\n", service_line(&status.service, now));
     text.push_str(&table(&status.items));
     text
 }
@@ -89,7 +89,7 @@ pub(crate) fn status_table(status: &Status) -> String {
 /// The status on a terminal that shows the one before it.
 pub(crate) fn redrawn(status: &Status) -> String {
     // Home, then clear to the end: less flicker than clearing first.
-    format!("\x1b[H\x1b[J{}", status_table(status))
+    format!("\x1b[H\x1b[J{}", status_table(status, unix_seconds()))
 }
 
 /// One line for each item that is new, has changed or is gone, and for a new phase.
@@ -201,4 +201,265 @@ fn json(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("documents have string keys only");
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::apply::{Failure, apply_all};
+    use crate::host::Host;
+    use crate::host::look::sha256;
+    use crate::host::service::{ServiceReport, ServiceSeen};
+    use crate::host::systemd::UnitSeen;
+    use crate::reconcile::survey;
+    use crate::status::compose;
+    use crate::testing::{node_json, scratch_host};
+
+    fn write(host: &Host, path: &str, text: &str) {
+        let path = host.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn converge(host: &Host) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let steps = survey(host).plan.steps;
+        assert_eq!(runtime.block_on(apply_all(&steps, host, async || false)).failures, []);
+    }
+
+    fn running(failures: Vec<Failure>) -> ServiceSeen {
+        let report = ServiceReport {
+            pid: 123,
+            started_unix_seconds: 1000,
+            last_round_unix_seconds: 1055,
+            failures,
+            ..ServiceReport::default()
+        };
+        ServiceSeen::Running { pid: 123, report: Some(report) }
+    }
+
+    #[track_caller]
+    fn check(host: &Host, service: ServiceSeen, units: &[(&str, UnitSeen)], expected: Expect) {
+        let status = compose(&survey(host), service, units);
+        let table = status_table(&status, 1060);
+        let text =
+            format!("{table}\ncheck:\n{}", check_lines(status.items.iter().filter(|i| i.fails())));
+        expected.assert_eq(&masked(&text));
+    }
+
+    /// The digest of the node changes with every field it gets.
+    fn masked(text: &str) -> String {
+        let digest = sha256(node_json(4, "lab").as_bytes());
+        text.replace(&digest, "NODE").replace(&digest[..DIGEST_DIGITS], "NODE")
+    }
+
+    fn active() -> UnitSeen {
+        UnitSeen::State { active: "active".into(), sub: "running".into() }
+    }
+
+    #[test]
+    fn a_serving_node() {
+        let (_keep, host) = scratch_host();
+        write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
+        converge(&host);
+        let units = [
+            ("containerd.service", UnitSeen::Unknown("no system bus".into())),
+            ("kubelet.service", active()),
+        ];
+        check(
+            &host,
+            running(vec![]),
+            &units,
+            expect![[r#"
+                node n1 of cluster lab
+                phase    serving generation 4
+                service  running, process 123, started 60 s ago, last round 5 s ago
+
+                KIND    NAME                         STATE    WANTED        SEEN
+                agent   basalt-agent.service         ok       running       running
+                node    node.json                    ok       generation 4  generation 4, sha256:NODE
+                ledger  /var/lib/basalt/ledger.json  ok       readable      readable
+                unit    containerd.service           unknown  active        unknown
+                  why: no system bus
+                unit    kubelet.service              ok       active        active (running)
+
+                check:
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_node_with_troubles() {
+        let (_keep, host) = scratch_host();
+        write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
+        converge(&host);
+        write(&host, "/etc/basalt/node.json", "{\n  nope");
+        write(&host, "/etc/kubernetes/manifests/x.yaml", "metadata: {name: x}");
+        write(&host, "/var/lib/basalt/ledger.json.broken", "");
+        write(&host, "/etc/basalt/agent.conf.d/a.json", "{\n  \"log\": 1\n}");
+        std::fs::remove_dir_all(host.path("/etc/kubernetes/manifests")).unwrap();
+        write(&host, "/etc/kubernetes/manifests", "in the way");
+        let failure = Failure {
+            path: "/etc/kubernetes/manifests".into(),
+            message: "cannot make directory /etc/kubernetes/manifests: File exists".into(),
+            hint: Some("something else is in its place: move it away".into()),
+        };
+        let stale =
+            Failure { path: "/long/gone".into(), message: "was repaired".into(), hint: None };
+        let dead = UnitSeen::State { active: "inactive".into(), sub: "dead".into() };
+        let units = [("containerd.service", UnitSeen::NotFound), ("kubelet.service", dead)];
+        check(
+            &host,
+            running(vec![failure, stale]),
+            &units,
+            expect![[r#"
+                node n1 of cluster lab
+                phase    keeping generation 4: /etc/basalt/node.json:2:3: key must be a string
+                service  running, process 123, started 60 s ago, last round 5 s ago
+
+                KIND       NAME                             STATE  WANTED           SEEN
+                agent      /etc/basalt/agent.conf.d/a.json  error  usable settings  left out
+                  why: /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected an object
+                  do: correct the file; the agent reads it again by itself
+                agent      basalt-agent.service             ok     running          running
+                node       node.json                        error  generation 4     generation 4, sha256:NODE
+                  why: /etc/basalt/node.json:2:3: key must be a string
+                  do: write a valid `/etc/basalt/node.json`, made by `cargo xtask build-image`
+                ledger     /var/lib/basalt/ledger.json      ok     readable         readable
+                  why: an earlier one was broken and lies at /var/lib/basalt/ledger.json.broken; files that only it named are reported as strangers
+                  do: look at the strangers, then remove that file
+                directory  /etc/kubernetes/manifests        error  a directory      different
+                  why: cannot make directory /etc/kubernetes/manifests: File exists
+                  do: something else is in its place: move it away
+                unit       containerd.service               error  active           no such unit
+                  why: systemd has no unit file of this name
+                  do: the image of the node has to bring it
+                unit       kubelet.service                  error  active           inactive (dead)
+                  why: it does not run
+                  do: `systemctl status kubelet.service`, then `journalctl -u kubelet.service`
+
+                check:
+                agent /etc/basalt/agent.conf.d/a.json: error, /etc/basalt/agent.conf.d/a.json:2:10: invalid type: integer `1`, expected an object (hint: correct the file; the agent reads it again by itself)
+                node node.json: error, /etc/basalt/node.json:2:3: key must be a string (hint: write a valid `/etc/basalt/node.json`, made by `cargo xtask build-image`)
+                directory /etc/kubernetes/manifests: error, cannot make directory /etc/kubernetes/manifests: File exists (hint: something else is in its place: move it away)
+                unit containerd.service: error, systemd has no unit file of this name (hint: the image of the node has to bring it)
+                unit kubelet.service: error, it does not run (hint: `systemctl status kubelet.service`, then `journalctl -u kubelet.service`)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_node_before_its_first_round() {
+        let (_keep, host) = scratch_host();
+        write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
+        check(
+            &host,
+            ServiceSeen::Stopped,
+            &[("kubelet.service", active())],
+            expect![[r#"
+            node n1 of cluster lab
+            phase    converging to generation 4, 4 steps left
+            service  not running
+
+            KIND       NAME                         STATE    WANTED        SEEN
+            agent      basalt-agent.service         error    running       not running
+              why: no process holds its lock
+              do: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`
+            node       node.json                    pending  generation 4  nothing accepted yet
+              why: it is not accepted yet
+            ledger     /var/lib/basalt/ledger.json  pending  readable      missing
+            directory  /etc/kubernetes/manifests    pending  a directory   missing
+              why: new
+              do: a running agent puts it right within seconds; see `basalt-agent plan`
+            directory  /var/lib/basalt              pending  a directory   missing
+              why: new
+              do: a running agent puts it right within seconds; see `basalt-agent plan`
+            unit       kubelet.service              ok       active        active (running)
+
+            check:
+            agent basalt-agent.service: error, no process holds its lock (hint: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`)
+            node node.json: pending, it is not accepted yet
+            ledger /var/lib/basalt/ledger.json: pending
+            directory /etc/kubernetes/manifests: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+            directory /var/lib/basalt: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+        "#]],
+        );
+        let plan = survey(&host);
+        expect![[r#"
+            make directory /var/lib/basalt: new
+            accept generation 4
+            record what is about to be written
+            make directory /etc/kubernetes/manifests: new
+        "#]]
+        .assert_eq(&plan_text(&plan));
+        expect![[r#"
+            {
+              "schema": 1,
+              "phase": {
+                "name": "converging",
+                "generation": 4,
+                "steps": 4
+              },
+              "steps": [
+                {
+                  "action": "ensure-directory",
+                  "path": "/var/lib/basalt",
+                  "role": "state",
+                  "reason": {
+                    "kind": "new"
+                  }
+                },
+                {
+                  "action": "keep-node",
+                  "path": "/var/lib/basalt/accepted-node.json",
+                  "generation": 4,
+                  "sha256": "NODE"
+                },
+                {
+                  "action": "write-ledger",
+                  "path": "/var/lib/basalt/ledger.json",
+                  "when": "ahead"
+                },
+                {
+                  "action": "ensure-directory",
+                  "path": "/etc/kubernetes/manifests",
+                  "role": "manifests",
+                  "reason": {
+                    "kind": "new"
+                  }
+                }
+              ]
+            }
+        "#]]
+        .assert_eq(&masked(&plan_json(&plan)));
+    }
+
+    #[test]
+    fn changes_are_lines() {
+        let (_keep, host) = scratch_host();
+        let status = |service| compose(&survey(&host), service, &[]);
+        let before = status(ServiceSeen::Stopped);
+        write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
+        let after = status(running(vec![]));
+        expect![[r#"
+            phase: converging to generation 4, 4 steps left
+            agent basalt-agent.service: ok
+            node node.json: pending, it is not accepted yet
+            ledger /var/lib/basalt/ledger.json: pending
+            directory /etc/kubernetes/manifests: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+            directory /var/lib/basalt: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+        "#]].assert_eq(&changed_lines(Some(&before), &after));
+        assert_eq!(changed_lines(Some(&after), &after), "");
+    }
+
+    #[test]
+    fn digests_are_shortened_for_people_only() {
+        assert_eq!(
+            shortened(&format!("a, sha256:{}, b", "0".repeat(64))),
+            "a, sha256:000000000000, b"
+        );
+        assert_eq!(shortened("sha256:"), "sha256:");
+    }
 }

@@ -10,11 +10,13 @@ use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
 use crate::host::systemd::{self, UnitSeen};
 use crate::phase::Phase;
-use crate::plan::{Step, manifest_path};
+use crate::plan::{Step, Why, manifest_path};
 use crate::reconcile::{Survey, survey};
 
 /// The `schema` value of this build's [`Status`].
 const STATUS_SCHEMA: u32 = 1;
+/// What to do about something that the agent does by itself.
+const BY_ITSELF: &str = "nothing while the agent runs; `basalt-agent plan` says what it will do";
 /// The units that run what the agent writes.
 const UNITS: [&str; 2] = ["containerd.service", "kubelet.service"];
 
@@ -115,10 +117,11 @@ pub(crate) enum State {
 
 impl Item {
     /// Whether the item keeps the node from being as wanted. A stranger that harms nothing does not, and neither does
-    /// what cannot be found out.
+    /// what cannot be found out, unless it is what the node is to be.
     pub(crate) fn fails(&self) -> bool {
         match self.state {
-            State::Ok | State::Unknown => false,
+            State::Ok => false,
+            State::Unknown => self.kind == Kind::Node,
             State::Drift => self.kind != Kind::Stranger,
             State::Pending | State::Error => true,
         }
@@ -348,8 +351,7 @@ impl Composing<'_> {
             (None, None) => (State::Ok, None, None),
             (None, Some(why)) => {
                 let state = if why.is_drift() { State::Drift } else { State::Pending };
-                let hint = "a running agent puts it right within seconds; see `basalt-agent plan`";
-                (state, Some(why.to_string()), Some(hint.to_owned()))
+                (state, Some(why.to_string()), Some(BY_ITSELF.to_owned()))
             }
         };
         let wanted = format!("sha256:{}", sha256(contents.as_bytes()));
@@ -388,14 +390,18 @@ impl Composing<'_> {
             Step::EnsureDirectory { path, reason, .. } => {
                 let state = if reason.is_drift() { State::Drift } else { State::Pending };
                 let text = Some(reason.to_string());
-                Some(item(
-                    Kind::Directory,
-                    path,
-                    state,
-                    "a directory of the agent",
-                    "different",
-                    text,
-                ))
+                let seen = match reason {
+                    Why::New | Why::Missing => "missing",
+                    Why::Update
+                    | Why::Changed
+                    | Why::Adopt
+                    | Why::Kind { .. }
+                    | Why::Mode { .. }
+                    | Why::Owner { .. }
+                    | Why::Label { .. }
+                    | Why::Unreadable { .. } => "different",
+                };
+                Some(item(Kind::Directory, path, state, "a directory", seen, text))
             }
             // Each of these has a row of its own.
             Step::WriteConfigFile { .. }

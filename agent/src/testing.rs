@@ -8,12 +8,14 @@ use crate::desired::{Acceptance, Desired};
 use crate::host::Host;
 use crate::host::look::sha256;
 
-/// A `node.json` of this generation; the cluster's name makes its content differ.
+/// A `node.json` of this generation, without pods; the cluster's name makes its content differ.
 pub(crate) fn node_json(generation: u64, cluster: &str) -> String {
-    let text = include_str!("../tests/node.json")
-        .replace("\"generation\": 1", &format!("\"generation\": {generation}"))
-        .replace("\"cluster\": \"lab\"", &format!("\"cluster\": \"{cluster}\""));
-    Node::from_json("tests/node.json", &text).unwrap().to_json()
+    let text = include_str!("../../static-pods/tests/lab/n1.json");
+    let mut node = Node::from_json("n1.json", text).unwrap();
+    node.generation = generation;
+    node.cluster = cluster.parse().unwrap();
+    (node.haproxy, node.keepalived, node.vault_agent) = (None, None, None);
+    node.to_json()
 }
 
 /// A pod whose manifest names it, with config files of mode 0644 in its own folder.

@@ -1,5 +1,8 @@
 //! `build-image`: one `cluster.yaml` becomes everything its machines need, and the lab's is written down.
 
+// clippy.toml allows it in tests; the helpers beside them are as much test.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -258,4 +261,50 @@ fn a_folder_of_somebody_else_is_not_replaced() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("was not written by this command"), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(build.dist().join("thesis.tex")).unwrap(), "ten years of work");
+}
+
+/// The image's labels and the paths of each layer, without what changes with the compiler.
+fn listing(dist: &Dist) -> String {
+    let layout = dist.folder.join("image");
+    let json = |path: PathBuf| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    };
+    let blob = |digest: &serde_json::Value| {
+        let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        layout.join("blobs/sha256").join(hex)
+    };
+    let manifest = json(blob(&json(layout.join("index.json"))["manifests"][0]["digest"]));
+    let config = json(blob(&manifest["config"]["digest"]));
+    let mut text = String::new();
+    for (label, value) in config["config"]["Labels"].as_object().unwrap() {
+        let value =
+            if label == "dev.basalt.inputs" { "(a digest)" } else { value.as_str().unwrap() };
+        text.push_str(&format!("label {label}={value}\n"));
+    }
+    for (layer, history) in
+        manifest["layers"].as_array().unwrap().iter().zip(config["history"].as_array().unwrap())
+    {
+        text.push_str(&format!("\nlayer {}\n", history["created_by"].as_str().unwrap()));
+        let stream = flate2::read::GzDecoder::new(fs::File::open(blob(&layer["digest"])).unwrap());
+        let mut archive = tar::Archive::new(stream);
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let target =
+                entry.link_name().unwrap().map(|target| format!(" -> {}", target.display()));
+            let header = entry.header();
+            let (mode, owner) =
+                (header.mode().unwrap(), (header.uid().unwrap(), header.gid().unwrap()));
+            assert_eq!(owner, (0, 0), "{path}");
+            text.push_str(&format!("{mode:04o} {path}{}\n", target.unwrap_or_default()));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_image_of_the_lab_holds_what_is_written_down() {
+    let Some(build) = Build::new() else { return };
+    let golden = checkout::cluster("lab").join("dist/image.txt");
+    expect_test::expect_file![golden].assert_eq(&listing(&build.lab()));
 }

@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{build_image, generate, peers, test};
+use crate::{bench, build_image, generate, peers, test};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -43,6 +43,8 @@ pub(crate) enum ChoreVerb {
     Test(test::Arguments),
     /// Write the files that are made from code, or check that they are not stale.
     Generate(generate::Arguments),
+    /// Measure our programs beside the real ones.
+    Bench(bench::Arguments),
 }
 
 /// Reads the command line; prints help or what is wrong with it, and ends the process, where that is the answer.
@@ -87,9 +89,14 @@ mod tests {
 
             Usage: cargo xtask [OPTIONS] <COMMAND>
 
+            Build:
+              build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
+
             Chores:
               peers         Install or build the real programs that tests run against ours
               test          Run every check and test, and say which real programs they ran against
+              generate      Write the files that are made from code, or check that they are not stale
+              bench         Measure our programs beside the real ones
 
             Options:
               -q, --quiet    Print no progress, only results and errors

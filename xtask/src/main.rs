@@ -2,6 +2,7 @@
 //!
 //! Read [`cli`] first: it lists the verbs. Each verb is a file of its own, with the type of its arguments and a `run`.
 
+mod bench;
 mod build_image;
 mod checkout;
 mod cli;
@@ -10,6 +11,7 @@ mod generate;
 mod output;
 mod peers;
 mod progress;
+mod source;
 mod table;
 mod test;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         }
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Generate(arguments)) => {
             generate::run(&arguments, &progress)
         }

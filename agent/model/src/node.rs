@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::closest;
 use crate::names::{
     AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
     InterfaceName, ItemName, MacAddress, NodeName, RoleName, Sha256, UnitName,
@@ -431,7 +432,7 @@ impl Node {
             let (line, column) = (error.line().max(1), error.column().max(1));
             let whole = error.to_string();
             let tail = format!(" at line {} column {}", error.line(), error.column());
-            let message = whole.strip_suffix(&tail).unwrap_or(&whole).to_owned();
+            let message = with_suggestion(whole.strip_suffix(&tail).unwrap_or(&whole));
             NodeJsonError { path: path.to_owned(), line, column, message }
         })?;
         if node.schema != NODE_SCHEMA {
@@ -447,5 +448,17 @@ impl Node {
         let mut text = serde_json::to_string_pretty(self).expect("a Node has string keys only");
         text.push('\n');
         text
+    }
+}
+
+/// Names the one field that was likely meant, where serde lists every field there is.
+fn with_suggestion(message: &str) -> String {
+    let Some((problem, known)) = message.split_once(", expected one of ") else {
+        return message.to_owned();
+    };
+    let found = problem.split('`').nth(1).unwrap_or_default();
+    match closest(found, known.split(", ").map(|name| name.trim_matches('`'))) {
+        Some(name) => format!("{problem}; did you mean `{name}`?"),
+        None => message.to_owned(),
     }
 }

@@ -81,7 +81,10 @@ fn node_json_comes_back() {
 fn node_json_errors_have_places() {
     let text = lab().nodes[0].to_json();
     let broken = [
-        (text.replacen("\"name\": \"n1\"", "\"nmae\": \"n1\"", 1), "unknown field `nmae`"),
+        (
+            text.replacen("\"name\": \"n1\"", "\"nmae\": \"n1\"", 1),
+            "unknown field `nmae`; did you mean `name`?",
+        ),
         (
             text.replacen("192.0.2.11/24", "192.0.2.11/99", 1),
             "`192.0.2.11/99` is not a CIDR address",

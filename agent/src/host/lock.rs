@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
@@ -51,11 +52,13 @@ fn by(pid: Option<i32>) -> String {
 pub(crate) fn acquire(host: &Host) -> Result<Lock, LockError> {
     let attributes = Attributes { mode: 0o755, owner: host.owner, label: None };
     ensure_directory(&host.path(RUN_DIRECTORY), attributes).map_err(LockError::Io)?;
+    // For the owner alone: whoever may read the file may lock it against us.
     let file = File::options()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(0o600)
         .open(host.path(LOCK_PATH))
         .map_err(LockError::Io)?;
     // A record lock rather than flock(2): others can ask who holds it without taking it for a moment themselves, which

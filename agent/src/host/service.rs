@@ -57,18 +57,31 @@ pub(crate) fn publish(host: &Host, report: &ServiceReport) -> io::Result<()> {
 
 /// Finds out whether the service runs, and what it reported last.
 pub(crate) fn observe(host: &Host) -> ServiceSeen {
+    let report = look::read(&host.path(REPORT_PATH))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<ServiceReport>(&bytes).ok());
     match lock::holder(host) {
         Ok(None) => ServiceSeen::Stopped,
         Ok(Some(pid)) => {
-            let report = look::read(&host.path(REPORT_PATH))
-                .ok()
-                .and_then(|bytes| serde_json::from_slice::<ServiceReport>(&bytes).ok())
-                // The report of an earlier process says nothing about this one.
-                .filter(|report| pid == 0 || i64::from(report.pid) == i64::from(pid));
-            ServiceSeen::Running { pid, report }
+            // The report of an earlier process says nothing about this one.
+            let is_current =
+                |report: &ServiceReport| pid == 0 || i64::from(report.pid) == i64::from(pid);
+            ServiceSeen::Running { pid, report: report.filter(is_current) }
         }
-        Err(error) => ServiceSeen::Unknown(error.to_string()),
+        // The lock is for its owner to look at; others go by the report.
+        Err(error) => match report {
+            Some(report) if is_alive(report.pid) => {
+                ServiceSeen::Running { pid: report.pid.cast_signed(), report: Some(report) }
+            }
+            _ => ServiceSeen::Unknown(error.to_string()),
+        },
     }
+}
+
+/// Whether a process of this number runs the agent.
+fn is_alive(pid: u32) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name.trim_end() == env!("CARGO_BIN_NAME"))
 }
 
 /// Tells the service manager; without one this does nothing.

@@ -23,7 +23,8 @@ pub(super) fn units(node: &Node) -> Vec<Value> {
 ///
 /// It ends itself by what it brings: on the image there is `image.json`. The stamp keeps a node that came back to the
 /// stock system (an operator's rollback) from being pulled forward again. The reboot comes last and by ourselves: the
-/// one of `rpm-ostree --reboot` races with the client.
+/// one of `rpm-ostree --reboot` races with the client. It waits for no network and nothing waits for it: the pull is
+/// tried until it succeeds, and on the image's later boots the unit must not hold anything back.
 fn rebase(reference: &str) -> String {
     format!(
         "[Unit]
@@ -31,9 +32,7 @@ Description=Rebase to the image of this Basalt cluster
 ConditionPathExists=/run/ostree-booted
 ConditionPathExists=!/usr/lib/basalt/image.json
 ConditionPathExists=!/var/lib/basalt/rebased
-Wants=network-online.target
-After=network-online.target first-boot-complete.target systemd-machine-id-commit.service
-Before=basalt-agent.service kubelet.service
+After=first-boot-complete.target systemd-machine-id-commit.service
 StartLimitIntervalSec=0
 
 [Service]

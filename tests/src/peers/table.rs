@@ -195,6 +195,13 @@ pub const PEERS: &[PeerSpec] = &[
     ),
     system("skopeo", "read and copy images", "--version", same_package("skopeo")),
     system("systemd-analyze", "verify unit files", "--version", same_package("systemd")),
+    system("systemd-sysusers", "make the users of the image", "--version", same_package("systemd")),
+    system(
+        "systemd-tmpfiles",
+        "make the directories of the image",
+        "--version",
+        same_package("systemd"),
+    ),
     system("umoci", "unpack images", "--version", same_package("umoci")),
 ];
 

@@ -10,7 +10,6 @@ mod nodes;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use basalt_model::report::Report;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::progress::Progress;
-use crate::{FAILED, checkout};
+use crate::{FAILED, checkout, source};
 
 /// The cluster that is built when none is named.
 const DEFAULT_CLUSTER: &str = "tests/clusters/lab/cluster.yaml";
@@ -89,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
     dist::check_target(&dist, arguments.force)?;
 
-    let bytes = fs::read(&cluster_file)
+    let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
     let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
         Ok(parsed) => parsed,

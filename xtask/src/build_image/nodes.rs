@@ -1,7 +1,5 @@
 //! The files of each machine: its node.json, Butane and Ignition config, its pods, and how it boots over PXE.
 
-use std::fs;
-
 use basalt_butane::{Extra, NodeConfig};
 use basalt_image::pxe::{self, Live, Machine, Pxe};
 use basalt_model::cluster::Cluster;
@@ -10,6 +8,7 @@ use basalt_model::report::{Place, Report};
 use camino::Utf8Path;
 
 use super::dist::{Document, Kind};
+use crate::source;
 
 /// The three files of the Fedora CoreOS live system, as `coreos-installer download -f pxe` is told to name them; they
 /// are put beside the scripts by the person who serves them.
@@ -101,7 +100,7 @@ fn extras(
     let mut extras = Vec::new();
     for file in files {
         let path = folder.join(file.value.as_str());
-        match fs::read(&path) {
+        match source::read(&path) {
             Ok(bytes) => extras.push(Extra { file: path.to_string(), bytes }),
             Err(error) => {
                 report
