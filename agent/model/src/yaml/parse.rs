@@ -1,6 +1,7 @@
 //! Text → tree. libyaml's event parser underneath; the tree is built without recursion.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle as EventStyle};
@@ -101,22 +102,50 @@ struct Builder<'r> {
     anchors: HashMap<String, Anchor>,
     root: Option<Yaml>,
     has_errors: bool,
+    /// Length of a text whose last line was ended here, in bytes.
+    unended: Option<u64>,
+    last_line_is_blank: bool,
 }
 
 impl<'r> Builder<'r> {
     fn new(report: &'r mut Report) -> Self {
-        Builder { report, open: Vec::new(), anchors: HashMap::new(), root: None, has_errors: false }
+        Builder {
+            report,
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            root: None,
+            has_errors: false,
+            unended: None,
+            last_line_is_blank: false,
+        }
     }
 
     fn build(mut self, text: &str) -> Option<Stream> {
-        let mut input = text.as_bytes();
+        // libyaml-safer 0.3 panics on a block scalar whose last line has no end. Its value is set right in `take`.
+        let ended;
+        let mut input = if text.ends_with(['\n', '\r']) {
+            text.as_bytes()
+        } else {
+            self.unended = Some(text.len() as u64);
+            self.last_line_is_blank =
+                text.rsplit(['\n', '\r']).next().is_some_and(|line| line.trim().is_empty());
+            ended = format!("{text}\n");
+            ended.as_bytes()
+        };
         let mut parser = Parser::new();
         parser.set_input_string(&mut input);
         let mut documents = 0;
+        let mut reached = Place::START;
         loop {
-            let event = match parser.parse() {
-                Ok(event) => event,
-                Err(error) => {
+            // libyaml-safer 0.3 panics on some texts that no person writes (a tag before a comma, `[!a,`). The parser is
+            // not used again, so that what it left half-done is not seen.
+            let event = match catch_unwind(AssertUnwindSafe(|| parser.parse())) {
+                Ok(Ok(event)) => event,
+                Err(_) => {
+                    self.error(reached, "not YAML that can be read: the parser failed behind this");
+                    return None;
+                }
+                Ok(Err(error)) => {
                     let mark = error.problem_mark().or(error.context_mark());
                     let message = match error.context() {
                         Some(context) => format!("{} {context}", error.problem()),
@@ -127,6 +156,7 @@ impl<'r> Builder<'r> {
                 }
             };
             let start = place(event.start_mark);
+            reached = place(event.end_mark);
             match &event.data {
                 EventData::DocumentStart { .. } => {
                     documents += 1;
@@ -146,7 +176,12 @@ impl<'r> Builder<'r> {
     /// Takes one event; `None` stops the reading.
     fn take(&mut self, place: Place, event: Event) -> Option<()> {
         match event.data {
-            EventData::Scalar { anchor, tag, value, style, .. } => {
+            EventData::Scalar { anchor, tag, mut value, style, .. } => {
+                let is_block = matches!(style, EventStyle::Literal | EventStyle::Folded);
+                let is_last = |length| event.end_mark.index > length;
+                if is_block && self.unended.is_some_and(is_last) {
+                    take_back_line_end(&mut value, self.last_line_is_blank);
+                }
                 let scalar = Scalar { text: value, style: scalar_style(style) };
                 self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, 1)
             }
@@ -256,6 +291,15 @@ impl<'r> Builder<'r> {
     }
 }
 
+/// Undoes the end that was put behind the last line, in the block scalar that ends with it. When that line is blank,
+/// the end counts only where all of them are kept (`|+`), and then the value is nothing else or has another before it.
+fn take_back_line_end(value: &mut String, last_line_is_blank: bool) {
+    let counts = !last_line_is_blank || value == "\n" || value.ends_with("\n\n");
+    if counts && value.ends_with('\n') {
+        value.pop();
+    }
+}
+
 fn scalar_style(style: EventStyle) -> ScalarStyle {
     match style {
         EventStyle::SingleQuoted => ScalarStyle::SingleQuoted,
@@ -299,6 +343,11 @@ mod tests {
     }
 
     #[test]
+    fn a_failing_parser_is_a_finding() {
+        check("a: [!b,c]", "f:1:5: not YAML that can be read: the parser failed behind this");
+    }
+
+    #[test]
     fn bounds() {
         check(
             "[".repeat(MAX_DEPTH + 1),
@@ -323,6 +372,30 @@ mod tests {
         let places: Vec<String> =
             entries.iter().map(|(k, v)| format!("{} {}", k.place, v.place)).collect();
         assert_eq!(places, ["2:1 2:4", "3:1 4:3", "5:1 5:4", "7:1 7:4"]);
+    }
+
+    #[test]
+    fn last_lines_without_an_end() {
+        for (text, expected) in [
+            ("|\n  x", "x"),
+            ("|\n  x\n", "x\n"),
+            ("|-\n  x", "x"),
+            ("|+\n  x", "x"),
+            ("|\n  x\n  ", "x\n"),
+            ("|+\n  x\n  ", "x\n"),
+            ("|+\n  x\n\n", "x\n\n"),
+            ("|+\n  ", ""),
+            ("|", ""),
+            (">\n  x\n  y", "x y"),
+            ("|\n  x\n  # c", "x\n# c"),
+            ("|\n  x\n# c", "x\n"),
+            ("x", "x"),
+            ("'x'", "x"),
+        ] {
+            let mut report = Report::new("f");
+            let stream = parse(text.as_bytes(), &mut report).unwrap();
+            assert_eq!(stream.first.unwrap().as_scalar().unwrap().text, expected, "{text:?}");
+        }
     }
 
     #[test]
