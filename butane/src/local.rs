@@ -17,8 +17,10 @@ pub(crate) enum LocalError {
     Outside(String),
     #[error("`{0}` leads out of the files directory by a symbolic link")]
     LinkOutside(String),
-    #[error("`{path}` is {found}, not {wanted}")]
-    Kind { path: String, found: &'static str, wanted: &'static str },
+    #[error("`{path}` is {found}, not a file")]
+    NoFile { path: String, found: &'static str },
+    #[error("`{0}` is not a folder")]
+    NoFolder(String),
     #[error("`{path}` has {bytes} bytes; at most {MAX_FILE_BYTES} fit into a config")]
     TooLarge { path: String, bytes: u64 },
     #[error("cannot read `{path}` below the files directory: {error}")]
@@ -32,7 +34,7 @@ impl LocalError {
             Self::Outside(_) | Self::LinkOutside(_) => {
                 Some("put a copy of it below the files directory")
             }
-            Self::Kind { .. } | Self::Io { .. } => None,
+            Self::NoFile { .. } | Self::NoFolder(_) | Self::Io { .. } => None,
             Self::TooLarge { .. } => Some("let the machine fetch it, with `source`"),
         }
     }
@@ -50,7 +52,7 @@ pub(crate) fn read_file(file: &Utf8Path, path: &str) -> Result<Vec<u8>, LocalErr
     let metadata = fs::metadata(file).map_err(io)?;
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "a device, pipe or socket" };
-        return Err(LocalError::Kind { path: path.to_owned(), found, wanted: "a file" });
+        return Err(LocalError::NoFile { path: path.to_owned(), found });
     }
     let mut contents = Vec::new();
     let read = File::open(file).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut contents);
@@ -67,7 +69,7 @@ pub(crate) fn folder(files_dir: Option<&Utf8Path>, path: &str) -> Result<Utf8Pat
     if folder.is_dir() {
         return Ok(folder);
     }
-    Err(LocalError::Kind { path: path.to_owned(), found: "no folder", wanted: "one" })
+    Err(LocalError::NoFolder(path.to_owned()))
 }
 
 /// Where `path` is: cleaned, then with all symbolic links followed, and below `files_dir` both times.

@@ -153,12 +153,15 @@ impl Merger<'_> {
         let positions: HashMap<String, usize> = children
             .iter()
             .enumerate()
-            .filter_map(|(index, item)| Some((key(item.as_ref()?, field), index)))
+            .filter_map(|(index, item)| Some((key(item.as_ref()?, field)?, index)))
             .collect();
         let mut parents = HashSet::new();
         let mut merged = Vec::new();
         for parent in items(parent) {
-            let key = key(&parent, field);
+            let Some(key) = key(&parent, field) else {
+                merged.push(parent);
+                continue;
+            };
             parents.insert(key.clone());
             if let Some(origin) = other(&key) {
                 self.note(path, ChangeKind::Replaced, &parent.origin, &origin);
@@ -178,8 +181,10 @@ impl Merger<'_> {
                 (Some(child), _) => Some(child),
             });
         }
-        let new =
-            children.into_iter().flatten().filter(|item| !parents.contains(&key(item, field)));
+        let new = children
+            .into_iter()
+            .flatten()
+            .filter(|item| key(item, field).is_none_or(|key| !parents.contains(&key)));
         merged.extend(new);
         Tree::list_at(&origin, merged)
     }
@@ -204,7 +209,9 @@ impl ChildKeys {
             for name in group.iter() {
                 let Some(field) = ty.ignition_field(name) else { continue };
                 for item in child.items(name) {
-                    places.insert((group[0], key(item, field)), (*name, item.origin.clone()));
+                    if let Some(key) = key(item, field) {
+                        places.insert((group[0], key), (*name, item.origin.clone()));
+                    }
                 }
             }
         }
@@ -219,11 +226,11 @@ impl ChildKeys {
     }
 }
 
-/// The key of an item of the list `field`.
-pub(crate) fn key(item: &Tree, field: &Field) -> String {
+/// The key of an item of the list `field`; absent when it could not be read.
+pub(crate) fn key(item: &Tree, field: &Field) -> Option<String> {
     match field.kind {
         Kind::Maps(ty, _) => ty.key.of(item),
-        _ => item.as_text().unwrap_or_default().to_owned(),
+        _ => item.as_text().map(str::to_owned),
     }
 }
 

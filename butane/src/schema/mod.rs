@@ -169,17 +169,21 @@ impl Type {
 }
 
 impl Key {
-    /// The key of an item with Ignition's names.
-    pub(crate) fn of(self, item: &Tree) -> String {
-        match self {
+    /// The key of an item with Ignition's names; absent when what it is made of could not be read.
+    pub(crate) fn of(self, item: &Tree) -> Option<String> {
+        let text = |name| match item.get(name) {
+            None => Some(""),
+            Some(field) => field.as_text(),
+        };
+        Some(match self {
             Key::None => String::new(),
-            Key::Field(name) => item.text(name).unwrap_or_default().to_owned(),
-            Key::Partition => match (item.integer("number").unwrap_or(0), item.text("label")) {
-                (0, Some(label)) => format!("label:{label}"),
-                (0, None) => String::new(),
-                (number, _) => format!("number:{number}"),
+            Key::Field(name) => text(name)?.to_owned(),
+            Key::Partition => match (item.get("number"), item.get("label")) {
+                (Some(_), _) => format!("number {}", item.integer("number")?),
+                (None, Some(_)) => format!("label {}", text("label")?),
+                (None, None) => String::new(),
             },
-        }
+        })
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) static TREE: Type = Type::new(
 pub(crate) static RESOURCE: Type = Type {
     lowering: Lowering::Resource,
     ..Type::new(
-        "contents",
+        "a resource",
         &[
             same("compression", Text, V0_1, "`gzip` when the source is compressed."),
             field(

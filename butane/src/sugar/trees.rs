@@ -164,7 +164,13 @@ impl Walk<'_, '_> {
                 (list, index)
             }
         };
-        if found != list || is_filled(&self.target.items(list)[index]) {
+        // Of a list that could not be read there are no items; that has been reported.
+        let is_usable = match self.target.items(list).get(index) {
+            Some(node) => found == list && !is_filled(node),
+            None if found == list => return None,
+            None => false,
+        };
+        if !is_usable {
             let what = if found == list { "has contents already" } else { "is something else" };
             self.error(format!("`{path}` is in the tree too, and {what} in the config"));
             return None;

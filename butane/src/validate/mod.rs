@@ -84,13 +84,14 @@ fn duplicates(tree: &Tree, ty: &'static Type, check: &mut Check) {
         let Some(name) = field.ignition else { continue };
         let space = ty.sharing(&name)[0];
         for item in tree.items(name) {
-            let key = key(item, field);
+            let Some(key) = key(item, field) else { continue };
             if seen.insert((space, key.clone())) {
                 continue;
             }
             let message = match key.as_str() {
-                "" => "the same as one before".to_owned(),
-                key if key.len() > 60 => "is there already".to_owned(),
+                "" => "it is the same as one before".to_owned(),
+                // A key or certificate in full would hide the rest.
+                key if key.len() > 60 => "it is there already".to_owned(),
                 key => format!("`{key}` is there already"),
             };
             check.error(&item.origin, message);

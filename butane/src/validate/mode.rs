@@ -12,7 +12,10 @@ pub(crate) fn decimal(tree: &Tree, is_directory: bool, check: &mut Check) {
         && is_sensible(i64::from(meant))
     {
         check
-            .warning(&tree.place_of("mode"), format!("mode {mode} is {mode:#o}, which is unusual"))
+            .warning(
+                &tree.place_of("mode"),
+                format!("mode {mode} is 0{mode:o} in octal, which is unusual"),
+            )
             .hint(format!("write `0{mode}` if you mean octal"));
     }
 }
@@ -22,7 +25,7 @@ pub(crate) fn range(tree: &Tree, check: &mut Check) {
     let Some(mode) = tree.integer("mode") else { return };
     let origin = tree.place_of("mode");
     if !(0..=0o7777).contains(&mode) {
-        check.error(&origin, format!("a mode is from 0 to 07777, not {mode:#o}"));
+        check.error(&origin, format!("{mode} is not between 0 and 07777"));
     }
     if mode & 0o7000 != 0 {
         check.warning(

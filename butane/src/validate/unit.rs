@@ -22,7 +22,9 @@ const SUFFIXES: [&str; 12] = [
 
 pub(crate) fn unit(unit: &Tree, check: &mut Check) {
     let name = unit.text("name");
-    if let Some(name) = name
+    if name == Some("") {
+        check.error(&unit.place_of("name"), "`name` is missing");
+    } else if let Some(name) = name
         && !suffix(name).is_some_and(|suffix| SUFFIXES.contains(&suffix))
     {
         check
