@@ -1,0 +1,92 @@
+//! The config of a node: what Basalt writes, and under it what people add for a node or a role.
+
+use basalt_model::node::Node;
+use basalt_model::report::Report;
+use camino::Utf8Path;
+
+use crate::compile::{Warnings, finish, judge, to_tree};
+use crate::merge::{Change, ChangeKind, merge};
+use crate::node;
+use crate::schema::config::CONFIG;
+use crate::tree::{Findings, Tree};
+
+/// A Butane file that a person wrote for a node, besides what Basalt makes.
+#[derive(Clone, Debug)]
+pub struct Extra {
+    /// As the person names it.
+    pub file: String,
+    /// The text.
+    pub bytes: Vec<u8>,
+}
+
+/// The config of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// What Basalt writes, as Butane; the person's own files are not in it.
+    pub butane: String,
+    /// All of it compiled, as pretty JSON.
+    pub ignition: String,
+}
+
+/// Compiles the config of `node` together with `extras`, whose local files are below `files_dir`.
+///
+/// The extras are merged in by Ignition's rules, in order. None may change what Basalt or an earlier one has written:
+/// that is an error at the place of the change, since the cluster's file would say one thing and the node do another.
+pub fn compile_node(
+    node: &Node,
+    extras: &[Extra],
+    files_dir: Option<&Utf8Path>,
+) -> (Option<NodeConfig>, Report) {
+    let butane = node::butane(node);
+    let file = format!("{}.bu", node.name);
+    let mut findings = Findings::new(&file);
+    let base = to_tree(&file, butane.as_bytes(), None, &mut findings);
+    let compiled: Vec<_> = extras
+        .iter()
+        .map(|extra| to_tree(&extra.file, &extra.bytes, files_dir, &mut findings))
+        .collect();
+    let merged = base.map(|(base, target)| {
+        let mut config = base;
+        for (extra, _) in compiled.into_iter().flatten() {
+            refuse_replacement(&extra, &mut findings);
+            let mut changes = Vec::new();
+            config = merge(config, extra, &CONFIG, &mut changes);
+            changes.iter().for_each(|change| judge_change(change, &file, &mut findings));
+        }
+        judge(&config, target, &mut findings);
+        config
+    });
+    let (config, report) = finish(merged, findings, Warnings::Allowed);
+    let config = config.map(|config| NodeConfig { butane, ignition: config.to_json_pretty() });
+    (config, report)
+}
+
+/// `ignition.config.replace` would throw away everything else.
+fn refuse_replacement(extra: &Tree, findings: &mut Findings) {
+    let section = extra.get("ignition").and_then(|ignition| ignition.get("config"));
+    if let Some(replace) = section.and_then(|section| section.get("replace")) {
+        findings
+            .error(&replace.origin, "it would take the place of everything that Basalt writes")
+            .hint("use `merge`");
+    }
+}
+
+fn judge_change(change: &Change, basalt: &str, findings: &mut Findings) {
+    // What Basalt says nothing of may be said of its users; its files and units are its own.
+    let is_own = ["storage.", "systemd.units."].iter().any(|part| change.path.starts_with(part));
+    if change.kind == ChangeKind::Added && !is_own {
+        return;
+    }
+    // The version stands in every config, and drop-ins are how a unit is meant to be changed.
+    if change.path == "ignition.version" || change.path == "systemd.units.dropins" {
+        return;
+    }
+    let owner = if &*change.parent.file == basalt {
+        "Basalt writes this".to_owned()
+    } else {
+        format!("{}:{} says otherwise", change.parent.file, change.parent.place)
+    };
+    findings
+        .error(&change.child, format!("{owner}; a file beside the cluster's cannot change it"))
+        .hint("set it in the cluster's file, or use another path or a drop-in");
+}

@@ -1,0 +1,280 @@
+//! YAML → tree, by the tables of [`schema`](crate::schema): every value becomes what its field wants, or is reported.
+//!
+//! Scalars are resolved as Go's yaml.v3 resolves them, since that is what configs were written for: any scalar is text
+//! where text is wanted, as it was written; `0644` is octal; `yes` is a boolean where one is wanted.
+
+use std::collections::HashSet;
+
+use basalt_model::decode::closest;
+use basalt_model::yaml::{Scalar, ScalarStyle, Value as YamlValue, Yaml, scalar};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::schema::{Field, Kind, Type};
+use crate::tree::{Findings, Origin, Tree, Value};
+use crate::version::Base;
+
+/// The language a text is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// Butane, with the fields of a base version.
+    Butane(Base),
+    /// Ignition's own JSON.
+    Ignition,
+}
+
+impl Language {
+    /// What the language calls a field, when it has it.
+    fn name(self, field: &Field) -> Option<&'static str> {
+        match self {
+            Language::Butane(base) => field.name.filter(|_| field.since <= base),
+            Language::Ignition => field.ignition,
+        }
+    }
+}
+
+/// Reads a mapping of type `ty`.
+pub(crate) fn decode(
+    yaml: &Yaml,
+    ty: &'static Type,
+    language: Language,
+    origin: Origin,
+    findings: &mut Findings,
+) -> Tree {
+    Decoder { language, findings }.map(yaml, ty, origin)
+}
+
+struct Decoder<'f> {
+    language: Language,
+    findings: &'f mut Findings,
+}
+
+/// A scalar by the rules of YAML, before anything is wanted of it.
+enum Resolved<'y> {
+    Null,
+    /// Text for certain.
+    Text(&'y str),
+    /// What it is depends on what is wanted.
+    Plain(Scalar),
+    Binary(&'y str),
+}
+
+impl Decoder<'_> {
+    /// `None` is null: the field is as if it were not there.
+    fn value(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Option<Tree> {
+        if yaml.is_null() && yaml.resolved().tag.is_none() {
+            return None;
+        }
+        Some(match kind {
+            Kind::Text | Kind::RequiredText | Kind::FilledText => self.text(yaml, kind, origin),
+            Kind::Integer | Kind::Number => {
+                self.scalar(yaml, kind, origin, |resolved| match resolved {
+                    Resolved::Plain(scalar) => integer(scalar).map(Value::Integer),
+                    _ => None,
+                })
+            }
+            Kind::Flag => self.scalar(yaml, kind, origin, |resolved| {
+                let text = match resolved {
+                    Resolved::Plain(scalar) => return scalar::as_bool(scalar).map(Value::Flag),
+                    Resolved::Text(text) => *text,
+                    _ => return None,
+                };
+                // yaml.v3 takes the words of YAML 1.1 in quotes too, but not `"true"`.
+                let is_word = !matches!(text.to_ascii_lowercase().as_str(), "true" | "false");
+                let word = Scalar { text: text.to_owned(), style: ScalarStyle::Plain };
+                scalar::as_bool(&word).filter(|_| is_word).map(Value::Flag)
+            }),
+            Kind::Map(ty) => self.map(yaml, ty, origin),
+            Kind::Texts(_) => self.list(yaml, Kind::Text, origin),
+            Kind::Maps(ty, _) => self.list(yaml, Kind::Map(ty), origin),
+        })
+    }
+
+    fn text(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
+        let language = self.language;
+        if let Some(Resolved::Binary(encoded)) = resolve(yaml) {
+            let compact: String = encoded.split_whitespace().collect();
+            let decoded = BASE64_STANDARD.decode(compact).ok().map(String::from_utf8);
+            let value = match decoded {
+                Some(Ok(text)) => Value::Text(text),
+                Some(Err(_)) => {
+                    let message = "`!!binary` is used for bytes that are not text";
+                    self.findings
+                        .error(&origin, message)
+                        .hint("put them into a file, with `local`");
+                    Value::Broken
+                }
+                None => {
+                    self.findings.error(&origin, "not base64");
+                    Value::Broken
+                }
+            };
+            return Tree { origin, value };
+        }
+        self.scalar(yaml, kind, origin, |resolved| match resolved {
+            Resolved::Text(text) => Some(Value::Text((*text).to_owned())),
+            Resolved::Plain(scalar) if language != Language::Ignition => {
+                Some(Value::Text(scalar.text.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    fn scalar(
+        &mut self,
+        yaml: &Yaml,
+        kind: Kind,
+        origin: Origin,
+        read: impl Fn(&Resolved) -> Option<Value>,
+    ) -> Tree {
+        match resolve(yaml).as_ref().and_then(read) {
+            Some(value) => Tree { origin, value },
+            None => self.wrong_kind(yaml, kind, origin),
+        }
+    }
+
+    fn wrong_kind(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
+        let found = match yaml.as_scalar() {
+            Some(scalar) if scalar.text.chars().count() <= 40 && !scalar.text.contains('\n') => {
+                match scalar.style {
+                    ScalarStyle::Plain => format!("`{}`", scalar.text),
+                    _ => format!("the text `{}`", scalar.text),
+                }
+            }
+            Some(_) => "text".to_owned(),
+            None => yaml.kind().to_owned(),
+        };
+        let finding =
+            self.findings.error(&origin, format!("{} is wanted here, not {found}", kind.wanted()));
+        let is_quoted = yaml.as_scalar().is_some_and(|scalar| scalar.style != ScalarStyle::Plain);
+        if is_quoted && matches!(kind, Kind::Integer | Kind::Number | Kind::Flag) {
+            finding.hint("leave the quotes away");
+        }
+        Tree { origin, value: Value::Broken }
+    }
+
+    fn list(&mut self, yaml: &Yaml, item: Kind, origin: Origin) -> Tree {
+        let YamlValue::List(items) = &yaml.resolved().value else {
+            let whole = match item {
+                Kind::Map(ty) => Kind::Maps(ty, crate::schema::Repeats::Kept),
+                _ => Kind::Texts(crate::schema::Repeats::Kept),
+            };
+            return self.wrong_kind(yaml, whole, origin);
+        };
+        let items = items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, yaml)| self.value(yaml, item, origin.below(index).at(yaml.place)))
+            .collect();
+        Tree { origin, value: Value::List(items) }
+    }
+
+    fn map(&mut self, yaml: &Yaml, ty: &'static Type, origin: Origin) -> Tree {
+        if !matches!(yaml.resolved().value, YamlValue::Map(_)) {
+            return self.wrong_kind(yaml, Kind::Map(ty), origin);
+        }
+        let mut entries = Vec::new();
+        self.gather(yaml, &origin, &mut HashSet::new(), &mut entries);
+        let mut found: Vec<(&'static str, Tree)> = Vec::new();
+        for (key, value) in entries {
+            let Some(name) = key.as_scalar().map(|scalar| scalar.text.as_str()) else {
+                self.findings.error(&origin.clone().at(key.place), "a key is text");
+                continue;
+            };
+            let field = ty.fields.iter().find(|field| self.language.name(field) == Some(name));
+            let Some((field, name)) =
+                field.and_then(|field| Some((field, self.language.name(field)?)))
+            else {
+                self.unknown(ty, name, origin.below(name).at(key.place));
+                continue;
+            };
+            if let Some(tree) = self.value(value, field.kind, origin.below(name).at(value.place)) {
+                found.push((name, tree));
+            }
+        }
+        let rank =
+            |name: &str| ty.fields.iter().position(|field| self.language.name(field) == Some(name));
+        found.sort_by_key(|(name, _)| rank(name));
+        Tree { origin, value: Value::Map(found) }
+    }
+
+    /// The entries of a mapping, with those that its merge keys (`<<`) bring in behind its own.
+    fn gather<'y>(
+        &mut self,
+        yaml: &'y Yaml,
+        origin: &Origin,
+        seen: &mut HashSet<&'y str>,
+        entries: &mut Vec<(&'y Yaml, &'y Yaml)>,
+    ) {
+        let YamlValue::Map(own) = &yaml.resolved().value else {
+            self.findings.error(&origin.clone().at(yaml.place), "only mappings can be merged in");
+            return;
+        };
+        let mut merged = Vec::new();
+        for (key, value) in own {
+            match key.as_scalar() {
+                Some(name) if name.text == "<<" && name.style == ScalarStyle::Plain => {
+                    match &value.resolved().value {
+                        YamlValue::List(items) => merged.extend(items),
+                        _ => merged.push(value),
+                    }
+                }
+                Some(name) => {
+                    if seen.insert(&name.text) {
+                        entries.push((key, value));
+                    }
+                }
+                None => entries.push((key, value)),
+            }
+        }
+        for yaml in merged {
+            self.gather(yaml, origin, seen, entries);
+        }
+    }
+
+    fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
+        let language = self.language;
+        let later = ty.butane_field(name).filter(|_| language != Language::Ignition);
+        let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
+        if later.is_some() {
+            finding.hint("a later version of the variant has it");
+        } else if let Some(near) =
+            closest(name, ty.fields.iter().filter_map(|field| language.name(field)))
+        {
+            finding.hint(format!("did you mean `{near}`?"));
+        }
+    }
+}
+
+fn resolve(yaml: &Yaml) -> Option<Resolved<'_>> {
+    let yaml = yaml.resolved();
+    let YamlValue::Scalar(written) = &yaml.value else { return None };
+    let tag = yaml.tag.as_deref().and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
+    Some(match tag {
+        Some("binary") => Resolved::Binary(&written.text),
+        Some("str") => Resolved::Text(&written.text),
+        // The tag decides, whatever the quotes say.
+        Some("int" | "bool" | "float" | "null") => {
+            let plain = Scalar { text: written.text.clone(), style: ScalarStyle::Plain };
+            if scalar::is_null(&plain) { Resolved::Null } else { Resolved::Plain(plain) }
+        }
+        _ if written.style == ScalarStyle::Plain => Resolved::Plain(written.clone()),
+        _ => Resolved::Text(&written.text),
+    })
+}
+
+/// A whole number, or the whole part of one with a fraction: yaml.v3 cuts it off.
+fn integer(scalar: &Scalar) -> Option<i64> {
+    if let Some(number) = scalar::as_integer(scalar) {
+        return i64::try_from(number).ok();
+    }
+    let text = scalar.text.replace('_', "");
+    let is_float =
+        text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    let number: f64 = text.parse().ok().filter(|_| is_float)?;
+    // Up to here every whole number has a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is wanted")]
+    (number.abs() <= EXACT).then_some(number.trunc() as i64)
+}

@@ -1,0 +1,67 @@
+//! Butane's tree → Ignition's tree: other names, empty things dropped, contents as data URLs.
+
+use camino::Utf8Path;
+
+use crate::resource;
+use crate::schema::{Kind, Lowering, Type};
+use crate::tree::{Findings, Tree, Value};
+
+/// What lowering needs besides the tree.
+pub(crate) struct Context<'a> {
+    /// The folder that `local` paths are below; without it none are read.
+    pub files_dir: Option<&'a Utf8Path>,
+    pub findings: &'a mut Findings,
+}
+
+/// Lowers a mapping of type `ty`. Fields come out sorted by name; sugar is left out.
+pub(crate) fn lower(tree: &Tree, ty: &'static Type, context: &mut Context) -> Tree {
+    if !matches!(tree.value, Value::Map(_)) {
+        return tree.clone();
+    }
+    let mut entries = Vec::new();
+    for field in ty.fields {
+        let (Some(name), Some(ignition)) = (field.name, field.ignition) else { continue };
+        match tree.get(name) {
+            Some(value) => {
+                entries.extend(lower_value(value, field.kind, context).map(|v| (ignition, v)))
+            }
+            None if matches!(field.kind, Kind::RequiredText) => {
+                entries.push((ignition, Tree::text_at(&tree.origin.below(name), "")));
+            }
+            None => {}
+        }
+    }
+    let mut lowered = Tree::map_at(&tree.origin, entries);
+    match ty.lowering {
+        Lowering::Plain => {}
+        Lowering::Resource => resource::fill(tree, &mut lowered, context),
+    }
+    sort(&mut lowered);
+    lowered
+}
+
+/// Puts the fields of a mapping into the order in which they are printed.
+pub(crate) fn sort(tree: &mut Tree) {
+    if let Value::Map(entries) = &mut tree.value {
+        entries.sort_by_key(|(name, _)| *name);
+    }
+}
+
+/// `None` when nothing is left.
+fn lower_value(value: &Tree, kind: Kind, context: &mut Context) -> Option<Tree> {
+    match (kind, &value.value) {
+        (Kind::Map(ty), _) => {
+            let lowered = lower(value, ty, context);
+            Some(lowered)
+                .filter(|lowered| !matches!(&lowered.value, Value::Map(map) if map.is_empty()))
+        }
+        (Kind::Maps(ty, _), Value::List(items)) => {
+            let items: Vec<Tree> = items.iter().map(|item| lower(item, ty, context)).collect();
+            (!items.is_empty()).then(|| Tree::list_at(&value.origin, items))
+        }
+        (Kind::Texts(_), Value::List(items)) if items.is_empty() => None,
+        (Kind::Number, Value::Integer(0)) => None,
+        (Kind::FilledText, Value::Text(text)) if text.is_empty() => None,
+        _ => Some(value.clone()),
+    }
+}

@@ -1,0 +1,256 @@
+//! What a Butane config may say: one table row per field.
+//!
+//! A row has the field's name in both languages, its kind, the base version that brought it and one line of
+//! documentation. Everything that treats fields alike reads these tables: decoding, lowering, merging, finding
+//! duplicates. What is particular to a type hangs on it as [`Rules`].
+//!
+//! Read [`Type`] and [`Field`], then [`config`]; the other tables are its parts.
+
+pub(crate) mod config;
+pub(crate) mod disks;
+pub(crate) mod nodes;
+pub(crate) mod passwd;
+pub(crate) mod systemd;
+
+use crate::tree::Tree;
+use crate::validate::Check;
+use crate::version::Base;
+
+/// A mapping of the config.
+#[derive(Debug)]
+pub(crate) struct Type {
+    /// With its article, for messages: `a file`.
+    pub name: &'static str,
+    pub key: Key,
+    /// Ignition names of lists that share one key space, each list in one row.
+    pub shared: &'static [&'static [&'static str]],
+    pub lowering: Lowering,
+    pub rules: Rules,
+    pub fields: &'static [Field],
+}
+
+/// What tells the items of a list apart, when configs are merged and when duplicates are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Key {
+    /// Nothing: the type is not made into lists.
+    None,
+    /// The text of a field, by its Ignition name; a missing one is the empty text.
+    Field(&'static str),
+    /// A partition's number unless it is 0, or else its label.
+    Partition,
+}
+
+/// How a mapping becomes one of Ignition's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lowering {
+    /// Field by field.
+    Plain,
+    /// Field by field, then `inline` and `local` become a data URL.
+    Resource,
+}
+
+/// The rules for one mapping that no table can say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Butane's own, with Butane's names.
+    pub butane: fn(&Tree, &mut Check),
+    /// Ignition's, with Ignition's names.
+    pub ignition: fn(&Tree, &mut Check),
+}
+
+/// A field of a mapping.
+#[derive(Debug)]
+pub(crate) struct Field {
+    /// In Butane; absent when only Ignition has it.
+    pub name: Option<&'static str>,
+    /// In Ignition; absent when it is sugar.
+    pub ignition: Option<&'static str>,
+    pub kind: Kind,
+    /// The base version that brought it.
+    pub since: Base,
+    /// One sentence.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
+    pub doc: &'static str,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// Text that Ignition has always: the empty text when nothing was written.
+    RequiredText,
+    /// Text of which the empty one is the same as none.
+    FilledText,
+    /// A whole number.
+    Integer,
+    /// A whole number of which 0 is the same as none.
+    Number,
+    /// A boolean.
+    Flag,
+    /// A mapping.
+    Map(&'static Type),
+    /// A list of texts.
+    Texts(Repeats),
+    /// A list of mappings.
+    Maps(&'static Type, Repeats),
+}
+
+/// What equal items in a list mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// A mistake; when merged, one item.
+    Refused,
+    /// Nothing special; when merged, the lists follow each other.
+    Kept,
+}
+
+impl Kind {
+    /// What is wanted, with its article.
+    pub(crate) fn wanted(self) -> &'static str {
+        match self {
+            Kind::Text | Kind::RequiredText | Kind::FilledText => "text",
+            Kind::Integer | Kind::Number => "a whole number",
+            Kind::Flag => "`true` or `false`",
+            Kind::Map(_) => "a mapping",
+            Kind::Texts(_) | Kind::Maps(_, _) => "a list",
+        }
+    }
+
+    /// Whether the list is one of which equal items are one.
+    pub(crate) fn refuses_repeats(self) -> bool {
+        matches!(self, Kind::Texts(Repeats::Refused) | Kind::Maps(_, Repeats::Refused))
+    }
+}
+
+impl Type {
+    const fn new(name: &'static str, fields: &'static [Field]) -> Type {
+        const NO_RULES: Rules = Rules { butane: |_, _| {}, ignition: |_, _| {} };
+        Type {
+            name,
+            key: Key::None,
+            shared: &[],
+            lowering: Lowering::Plain,
+            rules: NO_RULES,
+            fields,
+        }
+    }
+
+    const fn keyed(mut self, field: &'static str) -> Type {
+        self.key = Key::Field(field);
+        self
+    }
+
+    const fn butane(mut self, rule: fn(&Tree, &mut Check)) -> Type {
+        self.rules.butane = rule;
+        self
+    }
+
+    const fn ignition(mut self, rule: fn(&Tree, &mut Check)) -> Type {
+        self.rules.ignition = rule;
+        self
+    }
+
+    /// The field that Butane calls `name`, whatever version has it.
+    pub(crate) fn butane_field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == Some(name))
+    }
+
+    /// The field that Ignition calls `name`.
+    pub(crate) fn ignition_field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.ignition == Some(name))
+    }
+
+    /// The lists that share their keys with the list `name`, itself among them.
+    pub(crate) fn sharing<'t>(&'t self, name: &'t &'static str) -> &'t [&'static str] {
+        let group = self.shared.iter().find(|group| group.contains(name));
+        group.map_or(std::slice::from_ref(name), |group| group)
+    }
+}
+
+impl Key {
+    /// The key of an item with Ignition's names.
+    pub(crate) fn of(self, item: &Tree) -> String {
+        match self {
+            Key::None => String::new(),
+            Key::Field(name) => item.text(name).unwrap_or_default().to_owned(),
+            Key::Partition => match (item.integer("number").unwrap_or(0), item.text("label")) {
+                (0, Some(label)) => format!("label:{label}"),
+                (0, None) => String::new(),
+                (number, _) => format!("number:{number}"),
+            },
+        }
+    }
+}
+
+/// A field that both languages have.
+const fn field(
+    name: &'static str,
+    ignition: &'static str,
+    kind: Kind,
+    since: Base,
+    doc: &'static str,
+) -> Field {
+    Field { name: Some(name), ignition: Some(ignition), kind, since, doc }
+}
+
+/// A field that both languages call the same.
+const fn same(name: &'static str, kind: Kind, since: Base, doc: &'static str) -> Field {
+    field(name, name, kind, since, doc)
+}
+
+/// A field that only Butane has.
+const fn sugar(name: &'static str, kind: Kind, since: Base, doc: &'static str) -> Field {
+    Field { name: Some(name), ignition: None, kind, since, doc }
+}
+
+/// A field that only Ignition has.
+const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field { name: None, ignition: Some(ignition), kind, since: Base::V0_1, doc }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every type below `ty`, once each.
+    fn types(ty: &'static Type, found: &mut Vec<&'static Type>) {
+        if found.iter().any(|known| std::ptr::eq(*known, ty)) {
+            return;
+        }
+        found.push(ty);
+        for field in ty.fields {
+            if let Kind::Map(ty) | Kind::Maps(ty, _) = field.kind {
+                types(ty, found);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_agree_with_themselves() {
+        let mut found = Vec::new();
+        types(&config::CONFIG, &mut found);
+        assert!(found.len() > 25);
+        for ty in found {
+            for field in ty.fields {
+                let same = |a: Option<&str>, b: Option<&str>| a.is_some() && a == b;
+                let namesakes = ty.fields.iter().filter(|other| same(other.name, field.name));
+                assert!(namesakes.count() <= 1, "{}: {field:?}", ty.name);
+                let namesakes = ty.fields.iter().filter(|f| same(f.ignition, field.ignition));
+                assert!(namesakes.count() <= 1, "{}: {field:?}", ty.name);
+                assert!(field.doc.ends_with('.'), "{}: {field:?}", ty.name);
+                if let Kind::Maps(item, Repeats::Refused) = field.kind
+                    && field.ignition.is_some()
+                {
+                    assert!(!matches!(item.key, Key::None), "{}: {field:?}", ty.name);
+                }
+            }
+            if let Key::Field(name) = ty.key {
+                assert!(ty.ignition_field(name).is_some(), "{}", ty.name);
+            }
+            for name in ty.shared.iter().copied().flatten() {
+                assert!(ty.ignition_field(name).is_some(), "{}: {name}", ty.name);
+            }
+        }
+    }
+}

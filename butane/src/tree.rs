@@ -1,0 +1,250 @@
+//! A config as a tree of values, each with the place in a Butane file that it comes from.
+//!
+//! The same tree serves on both sides of the compiler: with Butane's names it is what was written, with Ignition's
+//! names it is what will be printed. A value keeps its [`Origin`] on the way, through sugar and merging, so a rule that
+//! judges the Ignition config points at the YAML without a table of translations.
+
+use std::sync::Arc;
+
+use basalt_model::report::{Finding, Place, Report};
+
+/// Where a value was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The file as the person named it.
+    pub file: Arc<str>,
+    /// The value's first character; of a value that is missing, its nearest ancestor's.
+    pub place: Place,
+    /// `$.storage.files.0.mode`.
+    pub path: Arc<str>,
+}
+
+impl Origin {
+    /// The whole of a file.
+    pub(crate) fn root(file: &str, place: Place) -> Origin {
+        Origin { file: file.into(), place, path: "$".into() }
+    }
+
+    /// A field or item of this value that stands at the same place, or is missing there.
+    pub(crate) fn below(&self, name: impl std::fmt::Display) -> Origin {
+        Origin { path: format!("{}.{name}", self.path).into(), ..self.clone() }
+    }
+
+    /// The same value, at another place.
+    pub(crate) fn at(mut self, place: Place) -> Origin {
+        self.place = place;
+        self
+    }
+}
+
+/// A value with its origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    pub origin: Origin,
+    pub value: Value,
+}
+
+/// What a config is made of. Numbers are whole in both languages.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Text(String),
+    Integer(i64),
+    Flag(bool),
+    List(Vec<Tree>),
+    /// In the order of the schema; names are unique.
+    Map(Vec<(&'static str, Tree)>),
+    /// Something was written that cannot be used, and has been reported: later rules keep silent about it.
+    Broken,
+}
+
+impl Tree {
+    pub(crate) fn text_at(origin: &Origin, text: impl Into<String>) -> Tree {
+        Tree { origin: origin.clone(), value: Value::Text(text.into()) }
+    }
+
+    pub(crate) fn integer_at(origin: &Origin, number: i64) -> Tree {
+        Tree { origin: origin.clone(), value: Value::Integer(number) }
+    }
+
+    pub(crate) fn flag_at(origin: &Origin, flag: bool) -> Tree {
+        Tree { origin: origin.clone(), value: Value::Flag(flag) }
+    }
+
+    pub(crate) fn list_at(origin: &Origin, items: Vec<Tree>) -> Tree {
+        Tree { origin: origin.clone(), value: Value::List(items) }
+    }
+
+    pub(crate) fn map_at(origin: &Origin, entries: Vec<(&'static str, Tree)>) -> Tree {
+        Tree { origin: origin.clone(), value: Value::Map(entries) }
+    }
+
+    /// The entries of a mapping; none of anything else.
+    pub(crate) fn entries(&self) -> &[(&'static str, Tree)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn list(&self) -> &[Tree] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text itself, when this is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The field `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&Tree> {
+        self.entries().iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The field `name`, to be changed.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Tree> {
+        match &mut self.value {
+            Value::Map(entries) => {
+                entries.iter_mut().find(|(key, _)| *key == name).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sets the field `name` of a mapping.
+    pub(crate) fn set(&mut self, name: &'static str, value: Tree) {
+        match self.get_mut(name) {
+            Some(old) => *old = value,
+            None => {
+                if let Value::Map(entries) = &mut self.value {
+                    entries.push((name, value));
+                }
+            }
+        }
+    }
+
+    /// The text of the field `name`.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_text()
+    }
+
+    /// The text of the field `name`, unless it is empty.
+    pub(crate) fn some_text(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
+    /// The number of the field `name`.
+    pub(crate) fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name)?.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The flag of the field `name`.
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        match self.get(name)?.value {
+            Value::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    /// The items of the list `name`.
+    pub(crate) fn items(&self, name: &str) -> &[Tree] {
+        self.get(name).map_or(&[], Tree::list)
+    }
+
+    /// Whether `name` is neither there nor broken, nor empty.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        match self.get(name).map(|field| &field.value) {
+            None => true,
+            Some(Value::Text(text)) => text.is_empty(),
+            Some(Value::List(items)) => items.is_empty(),
+            Some(_) => false,
+        }
+    }
+
+    /// Where the field `name` is, or would be.
+    pub(crate) fn place_of(&self, name: &str) -> Origin {
+        match self.get(name) {
+            Some(field) => field.origin.clone(),
+            None => self.origin.below(snake_case(name)),
+        }
+    }
+
+    /// Whether two trees say the same, wherever they say it.
+    pub(crate) fn says_same(&self, other: &Tree) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Integer(a), Value::Integer(b)) => a == b,
+            (Value::Flag(a), Value::Flag(b)) => a == b,
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_same(b))
+            }
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len()
+                    && a.iter().all(|(key, a)| other.get(key).is_some_and(|b| a.says_same(b)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Ignition's name of a field as Butane writes it: `sizeMiB` is `size_mib`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for character in name.replace("MiB", "_mib").chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// What was found, each with the file it concerns.
+#[derive(Debug)]
+pub(crate) struct Findings(pub Report);
+
+impl Findings {
+    pub(crate) fn new(file: &str) -> Findings {
+        Findings(Report::new(file))
+    }
+
+    /// The value cannot be used.
+    pub(crate) fn error(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
+        let finding = self.0.error(at.place, &at.path, message);
+        finding.file = at.file.to_string();
+        finding
+    }
+
+    /// The value can be used, and likely does not do what was meant.
+    pub(crate) fn warning(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
+        let finding = self.0.warning(at.place, &at.path, message);
+        finding.file = at.file.to_string();
+        finding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_missing_fields() {
+        for (name, expected) in [
+            ("sizeMiB", "size_mib"),
+            ("typeGuid", "type_guid"),
+            ("httpsProxy", "https_proxy"),
+            ("path", "path"),
+        ] {
+            assert_eq!(snake_case(name), expected);
+        }
+    }
+}
