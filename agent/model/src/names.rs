@@ -162,25 +162,6 @@ impl FromStr for Endpoint {
     }
 }
 
-impl TryFrom<String> for Endpoint {
-    type Error = NotA;
-    fn try_from(text: String) -> Result<Self, NotA> {
-        text.parse()
-    }
-}
-
-impl From<Endpoint> for String {
-    fn from(endpoint: Endpoint) -> String {
-        endpoint.0.to_string()
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// An IP address with the prefix length of its network, `192.0.2.11/24`: an interface's own address, not the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -210,24 +191,30 @@ impl FromStr for Cidr {
     }
 }
 
-impl TryFrom<String> for Cidr {
-    type Error = NotA;
-    fn try_from(text: String) -> Result<Self, NotA> {
-        text.parse()
-    }
-}
+/// What serde and messages need of a type that is another type's text.
+macro_rules! as_text {
+    ($($name:ident)+) => {$(
+        impl TryFrom<String> for $name {
+            type Error = NotA;
+            fn try_from(text: String) -> Result<Self, NotA> {
+                text.parse()
+            }
+        }
 
-impl From<Cidr> for String {
-    fn from(cidr: Cidr) -> String {
-        cidr.0.to_string()
-    }
-}
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
 
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
 }
+as_text!(Endpoint Cidr);
 
 fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
