@@ -1,7 +1,7 @@
 //! Renders the static pods of one node: takes a [`Node`], gives manifests and config files, touches nothing.
 //!
 //! Read [`render`] first, then one pod file in `pods/` (what the pod runs, as manifest and as config text), then
-//! `parts` (what all pods share), [`check`] (the rules every manifest obeys before it may be written) and `yaml`.
+//! `parts` (what all pods share) and [`check`] (the rules every manifest obeys before it may be written).
 //!
 //! What holds for every pod: it lives in the host's network, refers to no object of the Kubernetes API, names its
 //! image by digest, carries its priority as a number, mounts its config read-only from the host, takes secrets by
@@ -18,7 +18,6 @@ mod parts;
 mod pods;
 #[cfg(test)]
 mod properties;
-mod yaml;
 
 pub use pods::keepalived::{CHECK_WEIGHT, HIGHEST_PRIORITY};
 

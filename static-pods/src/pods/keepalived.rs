@@ -11,11 +11,16 @@
 //!   it at [`CURL`].
 //! - Addresses that a crashed keepalived left behind are removed by keepalived's own start, before it listens; that
 //!   is tested against the real program, so there is no init container for it.
+//! - keepalived 2.2.7 that starts before its source address is there never takes part, even when the address comes a
+//!   moment later, and `dynamic_interfaces` does not help. So the start waits for the addresses. A link that goes and
+//!   comes back is no problem for it, but an interface that is deleted and made anew is: keepalived calls itself
+//!   BACKUP and takes part no more. So the liveness probe compares the interface's index with that of the start.
 //! - There is no VRRP password: it would go over the wire in the clear, cut to eight characters.
 //!
 //! When haproxy or its servers fail, the addresses move within about 10 seconds: at most 3 s until haproxy takes the
 //! last server out, 3 s for three failed checks, and three advert intervals until another node steps in.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use basalt_model::names::Cidr;
@@ -66,14 +71,14 @@ pub(crate) fn draft(node: &Node, keepalived: &Keepalived, findings: &mut Finding
         component: "virtual-address",
         cluster: &node.cluster,
         image: &keepalived.image,
-        command: shell(&start_script()),
+        command: shell(&start_script(keepalived)),
         ports: Vec::new(),
         requests: Requests { cpu: "50m", memory: "64Mi" },
         user: 0,
         capabilities: CAPABILITIES.to_vec(),
         probes: Probes {
-            startup: answering(STARTUP).shell(&answers_script()),
-            liveness: answering(LIVENESS).shell(&answers_script()),
+            startup: answering(STARTUP).shell(&lives_script(keepalived)),
+            liveness: answering(LIVENESS).shell(&lives_script(keepalived)),
             readiness: answering(READINESS).shell(&works_script()),
         },
         mounts: vec![
@@ -92,34 +97,95 @@ fn answering(timing: Timing) -> Timing {
     Timing { timeout: ANSWER_SECONDS + 3, ..timing }
 }
 
+/// Waits for the node's own addresses, notes the interfaces' indexes and becomes keepalived.
+///
 /// Pid files outlive a crash of the container, and inside it every keepalived is process 1: it would find "itself"
-/// already running and never start again.
-fn start_script() -> String {
+/// already running and never start again. So they go first; until keepalived writes them anew, every probe fails.
+fn start_script(keepalived: &Keepalived) -> String {
+    let sources: BTreeSet<String> =
+        keepalived.instances.iter().map(|instance| as_proc_shows(instance.source)).collect();
+    let sources = Vec::from_iter(sources).join(" ");
     format!(
-        "rm -f {RUN_DIRECTORY}/*.pid && exec keepalived --dont-fork --vrrp --log-console --no-syslog \
-         --use-file={}/keepalived.conf --pid={RUN_DIRECTORY}/keepalived.pid \
-         --vrrp_pid={RUN_DIRECTORY}/vrrp.pid",
-        config_directory(NAME)
+        "trap 'exit 143' TERM
+rm -f {RUN_DIRECTORY}/*.pid
+is_there() {{
+  before=
+  while read -r line; do
+    case \"$before$line\" in
+    \"|-- $1/32 host LOCAL\") return 0 ;;
+    esac
+    before=$line
+  done < /proc/net/fib_trie
+  # An address that is still being probed for a duplicate (flag 40) cannot be used.
+  while read -r shown _ _ _ flags _; do
+    case \"$shown $flags\" in
+    \"$1 \"[!4567cdef]?) return 0 ;;
+    esac
+  done < /proc/net/if_inet6
+  return 1
+}}
+for address in {sources}; do
+  until is_there \"$address\"; do
+    echo \"waiting for the address $address\"
+    sleep 1
+  done
+done
+for interface in {interfaces}; do
+  read -r index < /sys/class/net/$interface/ifindex
+  echo \"$index\" > {RUN_DIRECTORY}/$interface.index
+done
+exec keepalived --dont-fork --vrrp --log-console --no-syslog --use-file={config}/keepalived.conf \\
+  --pid={RUN_DIRECTORY}/keepalived.pid --vrrp_pid={RUN_DIRECTORY}/vrrp.pid
+",
+        interfaces = interfaces(keepalived),
+        config = config_directory(NAME)
     )
 }
 
-/// Proves that the VRRP process handles events: it is told, through its parent, to write its state, and the state
-/// names an instance. A process that merely exists would not.
-fn answers_script() -> String {
-    state_script("*'VRRP Instance = '*) exit 0 ;;", "", "no answer from the VRRP process")
+/// An address as `/proc/net/fib_trie` or `/proc/net/if_inet6` writes it.
+fn as_proc_shows(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => address.octets().iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
 }
 
-/// Proves that, and that no instance is in fault: interface and source address are there.
+/// The interfaces of all instances, each once; only names that are one word of the shell pass [`check`].
+fn interfaces(keepalived: &Keepalived) -> String {
+    let names = keepalived.instances.iter().map(|instance| instance.interface.as_str());
+    Vec::from_iter(BTreeSet::from_iter(names)).join(" ")
+}
+
+/// Proves that the VRRP process handles events: it is told, through its parent, to write its state, and the state
+/// names an instance. A process that merely exists would not. Proves before that its interfaces are still the ones it
+/// knows.
+fn lives_script(keepalived: &Keepalived) -> String {
+    format!(
+        "for interface in {}; do
+  now=
+  read -r now < /sys/class/net/$interface/ifindex
+  read -r before < {RUN_DIRECTORY}/$interface.index
+  if test \"$now\" != \"$before\"; then
+    echo \"$interface is not the interface that keepalived started with\"
+    exit 1
+  fi
+done
+{}",
+        interfaces(keepalived),
+        state_script("*'VRRP Instance = '*) exit 0 ;;", "")
+    )
+}
+
+/// Proves that it answers, and that no instance is in fault: interface and source address are there.
 fn works_script() -> String {
     state_script(
         "*'VRRP Instance = '*) seen=yes ;;\n      *' State = FAULT'*) echo 'a VRRP instance is in fault'; exit 1 ;;",
         "\n    test -n \"$seen\" && exit 0",
-        "no answer from the VRRP process",
     )
 }
 
 /// Plain POSIX shell with `rm` and `sleep`: the image need not hold more.
-fn state_script(cases: &str, at_end: &str, otherwise: &str) -> String {
+fn state_script(cases: &str, at_end: &str) -> String {
     format!(
         "dump={DUMP_DIRECTORY}/keepalived.data
 rm -f \"$dump\"
@@ -137,7 +203,7 @@ while test $tries -lt {ANSWER_SECONDS}; do
     done < \"$dump\"{at_end}
   fi
 done
-echo '{otherwise}'
+echo 'no answer from the VRRP process'
 exit 1
 "
     )
@@ -252,8 +318,6 @@ fn globals(node: &Node) -> String {
         "vrrp_version 3".to_owned(),
         // Only listed peers are heard: a forgotten node cannot take part.
         "vrrp_check_unicast_src".to_owned(),
-        // A bond or VLAN may come up after this pod: the instance waits in fault instead of keepalived ending.
-        "dynamic_interfaces".to_owned(),
         // Switches and neighbours that missed the first announcement learn it within a minute.
         "vrrp_garp_master_refresh 60".to_owned(),
         // After two masters at once, the right one announces itself again.

@@ -20,7 +20,7 @@ impl PeerSpec {
         }
         let (program, argument) = match &self.source {
             Source::System(system) => (system.program, system.version_argument),
-            Source::Go(_) | Source::Crate(_) => (self.name, "--version"),
+            Source::Go(_) | Source::Crate(_) | Source::Wheel(_) => (self.name, "--version"),
             Source::Tree(_) => return None,
         };
         let program = search(program)?;

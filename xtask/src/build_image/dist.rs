@@ -171,7 +171,7 @@ pub(super) fn build(
             old.digest
         }
         None => {
-            progress.step(&format!(
+            progress.step(format!(
                 "composing the image `{}` from {} layers",
                 spec.title,
                 spec.components.len()

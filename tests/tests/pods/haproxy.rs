@@ -1,0 +1,237 @@
+//! The haproxy pod and the real haproxy.
+
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use basalt_model::names::Endpoint;
+use basalt_model::node::{HealthCheck, Node, Server};
+use e2e::peers::{Peer, peer};
+
+use crate::container::{Container, Running};
+use crate::http::{Echo, free_port, get, status};
+use crate::{lab, pod, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Puts a certificate made here where the lab's node keeps its own.
+fn write_certificate(container: &Container) {
+    let made = rcgen::generate_simple_self_signed(["ingress.lab.example".to_owned()]).unwrap();
+    let combined = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let folder = container.inside("/var/lib/basalt/certificates/ingress");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("combined.pem"), combined).unwrap();
+}
+
+/// Whether `haproxy -c` accepts the node's config after `edit`, and what it says. Warnings count as a refusal.
+fn verdict(haproxy: &Peer, node: &Node, edit: impl Fn(String) -> String) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let container = Container::new(&pod(node, "haproxy"), folder.path());
+    write_certificate(&container);
+    let config = container.inside("/etc/basalt/pods/haproxy/haproxy.cfg");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, edit(text)).unwrap();
+    let output = Command::new(&haproxy.program)
+        .arg("-c")
+        .arg("-dW")
+        .arg("-f")
+        .arg(&config)
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[track_caller]
+fn check_accepted(haproxy: &Peer, node: &Node) {
+    let (is_accepted, said) = verdict(haproxy, node, |text| text);
+    assert!(is_accepted, "{said}");
+}
+
+#[test]
+fn haproxy_accepts_every_config() {
+    let Some(haproxy) = peer("haproxy") else { return };
+    for name in ["n1", "n2", "n3"] {
+        check_accepted(&haproxy, &lab(name));
+    }
+
+    let mut many = lab("n1");
+    let frontends = &mut many.haproxy.as_mut().unwrap().frontends;
+    let patterns = frontends.clone();
+    for index in 0..60_u16 {
+        let mut frontend = patterns[usize::from(index) % patterns.len()].clone();
+        frontend.name = format!("{}-{index}", frontend.name).parse().unwrap();
+        for bind in &mut frontend.binds {
+            bind.0.set_port(20_000 + index);
+        }
+        frontends.push(frontend);
+    }
+    check_accepted(&haproxy, &many);
+
+    let mut ipv6 = lab("n1");
+    let frontends = &mut ipv6.haproxy.as_mut().unwrap().frontends;
+    frontends.truncate(2);
+    for frontend in frontends {
+        frontend.binds.retain(|bind| bind.0.is_ipv6());
+        for (index, server) in frontend.servers.iter_mut().enumerate() {
+            server.address = format!("[2001:db8:2::1{index}]:6443").parse().unwrap();
+        }
+    }
+    check_accepted(&haproxy, &ipv6);
+
+    // Every character that a check's path may hold.
+    let mut paths = lab("n1");
+    let path = "/az09-._~!&()*+,;=:@%20?a=b/".to_owned();
+    paths.haproxy.as_mut().unwrap().frontends[1].check = HealthCheck::Http { path, tls: false };
+    check_accepted(&haproxy, &paths);
+}
+
+#[test]
+fn haproxy_refuses_what_is_broken() {
+    let Some(haproxy) = peer("haproxy") else { return };
+    for (from, to, reason) in [
+        ("balance leastconn", "balance lestconn", "balance only supports"),
+        (
+            "default_backend registry",
+            "default_backend regstry",
+            "unable to find required default_backend",
+        ),
+        ("combined.pem", "missing.pem", "unable to stat"),
+        ("monitor fail if { nbsrv(registry)", "monitor fail if { nbsrv(regstry)", "regstry"),
+    ] {
+        let (is_accepted, said) = verdict(&haproxy, &lab("n1"), |text| text.replace(from, to));
+        assert!(!is_accepted && said.contains(reason), "{to}: {said}");
+    }
+}
+
+fn loopback(port: u16) -> Endpoint {
+    Endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// The ports of a node that serves on loopback.
+struct Ports {
+    monitor: u16,
+    /// Carries bytes, to `ingress`; its check goes over TLS.
+    api: u16,
+    /// Ends TLS; IPv4 and IPv6 on one number, both on every address.
+    ingress: u16,
+    backend: u16,
+}
+
+impl Ports {
+    fn choose() -> Self {
+        let [monitor, api, ingress, backend] = [(); 4].map(|()| free_port());
+        Self { monitor, api, ingress, backend }
+    }
+
+    /// The lab's node with these ports: its API frontend has its own ingress frontend for a server, and that the
+    /// one real backend.
+    fn node(&self) -> Node {
+        let mut node = lab("n1");
+        let haproxy = node.haproxy.as_mut().unwrap();
+        haproxy.monitor_port = self.monitor;
+        haproxy.max_connections = 100;
+        haproxy.frontends.truncate(2);
+        let name = "only".parse().unwrap();
+        haproxy.frontends[0].binds = vec![loopback(self.api)];
+        haproxy.frontends[0].servers = vec![Server { name, address: loopback(self.ingress) }];
+        let name = "only".parse().unwrap();
+        for bind in &mut haproxy.frontends[1].binds {
+            bind.0.set_port(self.ingress);
+        }
+        haproxy.frontends[1].servers = vec![Server { name, address: loopback(self.backend) }];
+        node
+    }
+}
+
+fn start(haproxy: &Peer, node: &Node, root: &Path) -> Running {
+    let container = Container::new(&pod(node, "haproxy"), root);
+    write_certificate(&container);
+    Running::start(&container.command(&haproxy.program))
+}
+
+#[test]
+fn haproxy_serves_and_tells_its_health() {
+    let Some(haproxy) = peer("haproxy") else { return };
+    let Some(curl) = peer("curl") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports::choose();
+    let mut running = start(&haproxy, &ports.node(), folder.path());
+
+    wait_for("alive", PATIENCE, || status(ports.monitor, "/healthz") == Some(200));
+    wait_for("not ready without a backend", PATIENCE, || {
+        status(ports.monitor, "/readyz") == Some(503)
+    });
+    assert_eq!(status(ports.monitor, "/healthz"), Some(200), "{}", running.said());
+
+    let backend = Echo::on(TcpListener::bind(("127.0.0.1", ports.backend)).unwrap());
+    assert_eq!(backend.port(), ports.backend);
+    wait_for("ready with one backend", PATIENCE, || status(ports.monitor, "/readyz") == Some(200));
+
+    // Through both frontends: bytes, then TLS, then HTTP; and straight to the IPv6 side.
+    for url in [
+        format!("https://127.0.0.1:{}/hello", ports.api),
+        format!("https://[::1]:{}/hello", ports.ingress),
+    ] {
+        let output = Command::new(&curl.program)
+            .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "5", &url])
+            .output()
+            .unwrap();
+        let body = String::from_utf8(output.stdout).unwrap().to_lowercase();
+        assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(body.starts_with("get /hello http/1.1"), "{url}: {body}");
+        assert!(body.contains("x-forwarded-proto: https"), "{url}: {body}");
+        assert!(body.contains("x-forwarded-for: "), "{url}: {body}");
+    }
+
+    let monitor = SocketAddr::from(([127, 0, 0, 1], ports.monitor));
+    let (code, metrics) = get(monitor, "/metrics").unwrap();
+    assert!(code == 200 && metrics.contains("haproxy_process_max_connections 200"), "{metrics}");
+    assert_eq!(status(ports.monitor, "/stats"), Some(200));
+    assert_eq!(status(ports.monitor, "/other"), Some(404));
+
+    drop(backend);
+    wait_for("not ready any more", PATIENCE, || status(ports.monitor, "/readyz") == Some(503));
+    assert!(running.terminate().success(), "{}", running.said());
+}
+
+/// The master takes a reload on its socket, and nobody notices: this is how a renewed certificate comes into use.
+#[test]
+fn haproxy_reloads_through_its_master_socket() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    let Some(haproxy) = peer("haproxy") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports::choose();
+    let container = Container::new(&pod(&ports.node(), "haproxy"), folder.path());
+    let running = start(&haproxy, &ports.node(), folder.path());
+    let backend = Echo::on(TcpListener::bind(("127.0.0.1", ports.backend)).unwrap());
+    wait_for("ready", PATIENCE, || status(ports.monitor, "/readyz") == Some(200));
+
+    let ask_master = |command: &str| {
+        let mut socket = UnixStream::connect(container.inside("/run/haproxy/master.sock")).ok()?;
+        socket.write_all(format!("{command}\n").as_bytes()).ok()?;
+        // The master keeps the connection for further commands unless it is told that there are none.
+        socket.shutdown(Shutdown::Write).ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    // The number of the process that serves.
+    let worker = || -> Option<String> {
+        let answer = ask_master("show proc")?;
+        let mut rows = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.get(1) == Some(&"worker"))?;
+        Some(row[0].to_owned())
+    };
+    wait_for("a master that answers", PATIENCE, || worker().is_some());
+    let before = worker().unwrap();
+    let _ = ask_master("reload");
+    wait_for("a new worker", PATIENCE, || {
+        assert_eq!(status(ports.monitor, "/healthz"), Some(200), "{}", running.said());
+        worker().is_some_and(|worker| worker != before)
+    });
+    drop(backend);
+}
