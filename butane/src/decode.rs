@@ -63,7 +63,9 @@ impl Decoder<'_> {
     /// `None` is null: the field is as if it were not there.
     fn value(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Option<Tree> {
         if yaml.is_null() && yaml.resolved().tag.is_none() {
-            return None;
+            // Text that is always there is empty, and what is said of that belongs here.
+            let is_always_there = matches!(kind, Kind::RequiredText | Kind::FilledText);
+            return is_always_there.then(|| Tree::text_at(&origin, ""));
         }
         Some(match kind {
             Kind::Text | Kind::RequiredText | Kind::FilledText => self.text(yaml, kind, origin),

@@ -1,4 +1,5 @@
-//! Butane's tree → Ignition's tree: other names, empty things dropped, contents as data URLs.
+//! Butane's tree → Ignition's tree: other names, contents as data URLs. What is empty stays until it is printed, so that
+//! rules can point at it.
 
 use camino::Utf8Path;
 
@@ -22,9 +23,7 @@ pub(crate) fn lower(tree: &Tree, ty: &'static Type, context: &mut Context) -> Tr
     for field in ty.fields {
         let (Some(name), Some(ignition)) = (field.name, field.ignition) else { continue };
         match tree.get(name) {
-            Some(value) => {
-                entries.extend(lower_value(value, field.kind, context).map(|v| (ignition, v)))
-            }
+            Some(value) => entries.push((ignition, lower_value(value, field.kind, context))),
             None if matches!(field.kind, Kind::RequiredText) => {
                 entries.push((ignition, Tree::text_at(&tree.origin.below(name), "")));
             }
@@ -47,21 +46,13 @@ pub(crate) fn sort(tree: &mut Tree) {
     }
 }
 
-/// `None` when nothing is left.
-fn lower_value(value: &Tree, kind: Kind, context: &mut Context) -> Option<Tree> {
+fn lower_value(value: &Tree, kind: Kind, context: &mut Context) -> Tree {
     match (kind, &value.value) {
-        (Kind::Map(ty), _) => {
-            let lowered = lower(value, ty, context);
-            Some(lowered)
-                .filter(|lowered| !matches!(&lowered.value, Value::Map(map) if map.is_empty()))
-        }
+        (Kind::Map(ty), _) => lower(value, ty, context),
         (Kind::Maps(ty, _), Value::List(items)) => {
-            let items: Vec<Tree> = items.iter().map(|item| lower(item, ty, context)).collect();
-            (!items.is_empty()).then(|| Tree::list_at(&value.origin, items))
+            let items = items.iter().map(|item| lower(item, ty, context)).collect();
+            Tree::list_at(&value.origin, items)
         }
-        (Kind::Texts(_), Value::List(items)) if items.is_empty() => None,
-        (Kind::Number, Value::Integer(0)) => None,
-        (Kind::FilledText, Value::Text(text)) if text.is_empty() => None,
-        _ => Some(value.clone()),
+        _ => value.clone(),
     }
 }

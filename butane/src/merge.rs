@@ -247,3 +247,107 @@ fn items(tree: Tree) -> Vec<Tree> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Warnings, finish, to_tree};
+    use crate::schema::config::CONFIG;
+    use crate::tree::Findings;
+
+    /// Merges two configs; gives the JSON without its head, and what changed: `path kind parent child`.
+    fn merged(parent: &str, child: &str) -> (String, Vec<String>) {
+        let mut findings = Findings::new("a.bu");
+        let mut tree = |text: &str| {
+            let text = format!("variant: fcos\nversion: 1.4.0\n{text}");
+            to_tree("a.bu", text.as_bytes(), None, &mut findings).unwrap().0
+        };
+        let (parent, child) = (tree(parent), tree(child));
+        let mut changes = Vec::new();
+        let merged = merge(parent, child, &CONFIG, &mut changes);
+        let changes = changes
+            .iter()
+            .filter(|change| change.path != "ignition.version")
+            .map(|change| format!("{} {:?} {}", change.path, change.kind, change.child.place));
+        let changes = changes.collect();
+        let (config, report) = finish(Some(merged), findings, Warnings::Refused);
+        let json = config.unwrap_or_else(|| panic!("{report}")).to_json();
+        (json.trim().replace(r#"{"ignition":{"version":"3.3.0"},"#, "{"), changes)
+    }
+
+    #[track_caller]
+    fn check(parent: &str, child: &str, expected: &str, changes: &[&str]) {
+        let (json, found) = merged(parent, child);
+        assert_eq!(json, expected);
+        assert_eq!(found, changes);
+    }
+
+    #[test]
+    fn items_of_one_key_are_merged_field_by_field() {
+        check(
+            "systemd: {units: [{name: b.service, enabled: true}, {name: a.service}]}",
+            "systemd: {units: [{name: c.service}, {name: b.service, enabled: false, mask: true}]}",
+            r#"{"systemd":{"units":[{"enabled":false,"mask":true,"name":"b.service"},{"name":"a.service"},{"name":"c.service"}]}}"#,
+            &["systemd.units.enabled Replaced 3:65", "systemd.units.mask Added 3:78"],
+        );
+        check(
+            "passwd: {users: [{name: core, groups: [a, b]}]}",
+            "passwd: {users: [{name: core, groups: [b, c]}]}",
+            r#"{"passwd":{"users":[{"groups":["a","b","c"],"name":"core"}]}}"#,
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_path_belongs_to_one_kind_of_thing() {
+        check(
+            "storage: {files: [{path: /a}, {path: /b}]}",
+            "storage: {links: [{path: /a, target: /c}]}",
+            r#"{"storage":{"files":[{"path":"/b"}],"links":[{"path":"/a","target":"/c"}]}}"#,
+            &["storage.files Replaced 3:19"],
+        );
+    }
+
+    #[test]
+    fn lists_without_keys_follow_each_other() {
+        check(
+            "storage: {files: [{path: /a, append: [{source: 'data:,x'}]}]}",
+            "storage: {files: [{path: /a, append: [{source: 'data:,x'}]}]}",
+            r#"{"storage":{"files":[{"append":[{"source":"data:,x"},{"source":"data:,x"}],"path":"/a"}]}}"#,
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_header_without_a_value_takes_one_away() {
+        let file = |header: &str| {
+            format!(
+                "storage: {{files: [{{path: /a, contents: {{source: 'https://a', http_headers: [{header}]}}}}]}}"
+            )
+        };
+        check(
+            &file("{name: a, value: b}, {name: c, value: d}"),
+            &file("{name: a}"),
+            r#"{"storage":{"files":[{"contents":{"httpHeaders":[{"name":"c","value":"d"}],"source":"https://a"},"path":"/a"}]}}"#,
+            &["storage.files.contents.httpHeaders Replaced 3:77"],
+        );
+    }
+
+    #[test]
+    fn partitions_are_told_apart_by_number_or_label() {
+        let disk = |partition: &str| {
+            format!(
+                "storage: {{disks: [{{device: /dev/vda, wipe_table: true, partitions: [{partition}]}}]}}"
+            )
+        };
+        check(
+            &disk("{number: 1, label: a}, {label: b}"),
+            &disk("{number: 1, label: c}, {label: b, size_mib: 1}"),
+            r#"{"storage":{"disks":[{"device":"/dev/vda","partitions":[{"label":"c","number":1},{"label":"b","sizeMiB":1}],"wipeTable":true}]}}"#,
+            &[
+                "storage.disks.partitions.label Replaced 3:88",
+                "storage.disks.partitions.sizeMiB Added 3:113",
+            ],
+        );
+    }
+}

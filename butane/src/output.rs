@@ -3,6 +3,8 @@
 use ignition_config::Config;
 use serde_json::{Map, Value as Json};
 
+use crate::schema::config::CONFIG;
+use crate::schema::{Kind, Type};
 use crate::tree::{Tree, Value};
 
 /// A compiled config: it has passed all rules.
@@ -28,26 +30,48 @@ impl IgnitionConfig {
 
     /// JSON in one line, with a final newline: what a machine gets.
     pub fn to_json(&self) -> String {
-        finish(serde_json::to_string(&json(&self.tree)))
+        finish(serde_json::to_string(&object(&self.tree, &CONFIG)))
     }
 
     /// JSON with two spaces of indentation and a final newline: what a person reviews.
     pub fn to_json_pretty(&self) -> String {
-        finish(serde_json::to_string_pretty(&json(&self.tree)))
+        finish(serde_json::to_string_pretty(&object(&self.tree, &CONFIG)))
     }
 }
 
-fn json(tree: &Tree) -> Json {
+/// A mapping of type `ty`, without the fields that say nothing.
+fn object(tree: &Tree, ty: &'static Type) -> Json {
+    let entries = tree.entries().iter().filter_map(|(name, value)| {
+        let kind = ty.ignition_field(name)?.kind;
+        let json = match kind {
+            Kind::Map(ty) => object(value, ty),
+            Kind::Maps(ty, _) => value.list().iter().map(|item| object(item, ty)).collect(),
+            Kind::Texts(_) => value.list().iter().map(scalar).collect(),
+            _ => scalar(value),
+        };
+        (!says_nothing(&json, kind)).then(|| ((*name).to_owned(), json))
+    });
+    Json::Object(entries.collect::<Map<_, _>>())
+}
+
+fn scalar(tree: &Tree) -> Json {
     match &tree.value {
         Value::Text(text) => Json::String(text.clone()),
         Value::Integer(number) => Json::from(*number),
         Value::Flag(flag) => Json::Bool(*flag),
-        Value::List(items) => Json::Array(items.iter().map(json).collect()),
-        Value::Map(entries) => {
-            let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), json(value)));
-            Json::Object(entries.collect::<Map<_, _>>())
+        Value::List(_) | Value::Map(_) | Value::Broken => {
+            unreachable!("the tables hold what a config has, and one with broken values has errors")
         }
-        Value::Broken => unreachable!("a config with broken values has errors"),
+    }
+}
+
+fn says_nothing(json: &Json, kind: Kind) -> bool {
+    match (json, kind) {
+        (Json::Object(fields), _) => fields.is_empty(),
+        (Json::Array(items), _) => items.is_empty(),
+        (Json::Number(number), Kind::Number) => number.as_i64() == Some(0),
+        (Json::String(text), Kind::FilledText) => text.is_empty(),
+        _ => false,
     }
 }
 

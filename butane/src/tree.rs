@@ -102,6 +102,14 @@ impl Tree {
         }
     }
 
+    /// The number itself, when this is one.
+    pub(crate) fn as_integer(&self) -> Option<i64> {
+        match self.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// The field `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&Tree> {
         self.entries().iter().find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -141,10 +149,7 @@ impl Tree {
 
     /// The number of the field `name`.
     pub(crate) fn integer(&self, name: &str) -> Option<i64> {
-        match self.get(name)?.value {
-            Value::Integer(number) => Some(number),
-            _ => None,
-        }
+        self.get(name)?.as_integer()
     }
 
     /// The flag of the field `name`.

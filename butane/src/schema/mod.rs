@@ -179,9 +179,11 @@ impl Key {
             Key::None => String::new(),
             Key::Field(name) => text(name)?.to_owned(),
             Key::Partition => match (item.get("number"), item.get("label")) {
-                (Some(_), _) => format!("number {}", item.integer("number")?),
-                (None, Some(_)) => format!("label {}", text("label")?),
-                (None, None) => String::new(),
+                (Some(number), _) if number.as_integer()? != 0 => {
+                    format!("number {}", number.as_integer()?)
+                }
+                (_, Some(_)) => format!("label {}", text("label")?),
+                (_, None) => String::new(),
             },
         })
     }

@@ -240,3 +240,57 @@ fn clean(path: &str) -> String {
         (false, path) => path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::{Options, Warnings, compile};
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/a/", "/a"),
+            ("//a//./b/../c", "/a/c"),
+            ("/../a", "/a"),
+            ("a/..", "."),
+            ("../a", "../a"),
+        ] {
+            assert_eq!(clean(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        fs::create_dir_all(base.join("files/tree/sub")).unwrap();
+        fs::write(base.join("secret"), "secret").unwrap();
+        fs::write(base.join("files/tree/a"), "a").unwrap();
+        symlink("..", base.join("files/out")).unwrap();
+        symlink("../../../secret", base.join("files/tree/sub/link")).unwrap();
+        let _socket = UnixListener::bind(base.join("files/tree/sub/socket")).unwrap();
+
+        let files = base.join("files");
+        let compile = |local: &str| {
+            let text =
+                format!("variant: fcos\nversion: 1.4.0\nstorage:\n  trees:\n  - local: {local}\n");
+            let options = Options { files_dir: Some(&files), warnings: Warnings::Allowed };
+            let (config, report) = compile("a.bu", text.as_bytes(), &options);
+            (config.map(|config| config.to_json()), report.to_string())
+        };
+        let (_, report) = compile("tree");
+        assert!(report.contains("tree/sub/socket` is a device, pipe or socket"), "{report}");
+        let (_, report) = compile("out");
+        assert!(report.contains("leads out of the files directory by a symbolic link"), "{report}");
+
+        // A link in a tree is copied as a link: what it leads to is the machine's, and never read here.
+        fs::remove_file(base.join("files/tree/sub/socket")).unwrap();
+        let json = compile("tree").0.unwrap();
+        assert!(json.contains(r#""target":"../../../secret""#), "{json}");
+        assert!(!json.contains("data:,secret"), "{json}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Check, optional_path, required_path};
+use super::{Check, optional_path, path_fault, required_path};
 use crate::tree::Tree;
 
 /// Below this many MiB the operating system has no room to update itself.
@@ -84,8 +84,8 @@ pub(crate) fn partition(partition: &Tree, check: &mut Check) {
             "a partition that is not to exist has a number and nothing else",
         );
     }
-    // 0 is left away, so what is there is a number, or has been reported.
-    if partition.get("number").is_none() && partition.get("label").is_none() {
+    let is_unread = partition.get("number").is_some() && partition.integer("number").is_none();
+    if number(partition) == 0 && !is_unread && partition.get("label").is_none() {
         check.error(&partition.origin, "a partition needs a `number` or a `label`");
     }
     if let Some(label) = partition.text("label") {
@@ -130,6 +130,11 @@ pub(crate) fn raid(raid: &Tree, check: &mut Check) {
         ) => {}
         Some(level) => {
             check.error(&origin, format!("`{level}` is not a level of RAID"));
+        }
+    }
+    for device in raid.items("devices") {
+        if let Some(fault) = device.as_text().and_then(path_fault) {
+            check.error(&device.origin, fault);
         }
     }
     if raid.lacks("devices") {
