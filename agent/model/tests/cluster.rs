@@ -124,8 +124,8 @@ fn structure() {
         ],
     );
     check(
-        "mac: 52:54:00:00:02:01",
-        "mac: 52:54:00:00:02",
+        "mac: \"52:54:00:00:02:01\"",
+        "mac: \"52:54:00:00:02\"",
         &[
             "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address like `52:54:00:12:34:56`, in lower case",
         ],
@@ -150,7 +150,7 @@ fn machines() {
         "52:54:00:00:02:13",
         "52:54:00:00:02:02",
         &[
-            "f:L:14: nodes[2].interfaces[1].mac: Ethernet address `52:54:00:00:02:02` is already used in line <mac: 52:54:00:00:02:02> (nodes[1].interfaces[0].mac)",
+            "f:L:14: nodes[2].interfaces[1].mac: Ethernet address `52:54:00:00:02:02` is already used in line <mac: \"52:54:00:00:02:02\"> (nodes[1].interfaces[0].mac)",
         ],
     );
     check(
@@ -188,8 +188,8 @@ fn machines() {
         ],
     );
     check(
-        "        mac: 52:54:00:00:02:12\n",
-        "        mac: 52:54:00:00:02:12\n        addresses: [203.0.113.1/24]\n",
+        "        mac: \"52:54:00:00:02:12\"\n",
+        "        mac: \"52:54:00:00:02:12\"\n        addresses: [203.0.113.1/24]\n",
         &[
             "f:<name: eth1>:9: nodes[1].interfaces[1]: `eth1` is a port of `bond0` and cannot have addresses\n  hint: give them to `bond0`",
         ],
@@ -198,7 +198,7 @@ fn machines() {
 
 #[test]
 fn name_servers() {
-    let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: 52:54:00:00:02:99\n  # Two";
+    let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: \"52:54:00:00:02:99\"\n  # Two";
     let both = "addresses: [192.0.2.11/24, \"2001:db8:2::11/64\"]\n        gateways: [192.0.2.1, \"2001:db8:2::1\"]\n  # Two network cards as one.\n";
     check(
         both,
