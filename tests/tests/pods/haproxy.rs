@@ -11,24 +11,26 @@ use e2e::peers::{Peer, peer};
 
 use crate::container::{Container, Running};
 use crate::http::{Echo, free_port, get, status};
-use crate::{lab, pod, wait_for};
+use crate::{lab, pod, wait_for, worked_example};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Puts a certificate made here where the lab's node keeps its own.
-fn write_certificate(container: &Container) {
-    let made = rcgen::generate_simple_self_signed(["ingress.lab.example".to_owned()]).unwrap();
-    let combined = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
-    let folder = container.inside("/var/lib/basalt/certificates/ingress");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("combined.pem"), combined).unwrap();
+/// Puts certificates made here where the node keeps its own.
+fn write_certificates(container: &Container, node: &Node) {
+    for certificate in node.vault.iter().flat_map(|vault| &vault.certificates) {
+        let made = rcgen::generate_simple_self_signed([certificate.common_name.clone()]).unwrap();
+        let combined = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+        let folder = container.inside(certificate.directory.as_str());
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("combined.pem"), combined).unwrap();
+    }
 }
 
 /// Whether `haproxy -c` accepts the node's config after `edit`, and what it says. Warnings count as a refusal.
 fn verdict(haproxy: &Peer, node: &Node, edit: impl Fn(String) -> String) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let container = Container::new(&pod(node, "haproxy"), folder.path());
-    write_certificate(&container);
+    write_certificates(&container, node);
     let config = container.inside("/etc/basalt/pods/haproxy/haproxy.cfg");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, edit(text)).unwrap();
@@ -53,6 +55,9 @@ fn haproxy_accepts_every_config() {
     let Some(haproxy) = peer("haproxy") else { return };
     for name in ["n1", "n2", "n3"] {
         check_accepted(&haproxy, &lab(name));
+    }
+    for node in worked_example() {
+        check_accepted(&haproxy, &node);
     }
 
     let mut many = lab("n1");
@@ -146,7 +151,7 @@ impl Ports {
 
 fn start(haproxy: &Peer, node: &Node, root: &Path) -> Running {
     let container = Container::new(&pod(node, "haproxy"), root);
-    write_certificate(&container);
+    write_certificates(&container, node);
     Running::start(&container.command(&haproxy.program))
 }
 

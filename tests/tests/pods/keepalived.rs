@@ -1,5 +1,6 @@
 //! The keepalived pod and the real keepalived, with the real haproxy beside it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
@@ -12,16 +13,21 @@ use e2e::peers::{Peer, peer};
 use crate::container::Container;
 use crate::http::Echo;
 use crate::namespace::{Contained, Machine};
-use crate::{lab, pod, wait_for};
+use crate::{lab, pod, wait_for, worked_example};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What `keepalived -t` says of the node's config after `edit`, on a machine with the node's interface. Nothing said
-/// and exit status 0 is acceptance.
+/// What `keepalived -t` says of the node's config after `edit`, on a machine with the node's interfaces. Nothing
+/// said and exit status 0 is acceptance.
 fn verdict(keepalived: &Peer, node: &Node, edit: impl Fn(String) -> String) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new(folder.path());
-    machine.run("ip link add bond0 type veth peer name other && ip link set bond0 up");
+    let instances = node.keepalived.iter().flat_map(|keepalived| &keepalived.instances);
+    for interface in instances.map(|instance| &instance.interface).collect::<BTreeSet<_>>() {
+        machine.run(&format!(
+            "ip link add {interface} type veth peer name other && ip link set {interface} up"
+        ));
+    }
     let container = Container::new(&pod(node, "keepalived"), folder.path());
     let config = container.inside("/etc/basalt/pods/keepalived/keepalived.conf");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -54,7 +60,9 @@ fn keepalived_accepts_every_config() {
         ];
         instances.push(instance);
     }
-    for node in [lab("n1"), lab("n2"), lab("n3"), alone, many] {
+    let mut nodes = worked_example();
+    nodes.extend([lab("n1"), lab("n2"), lab("n3"), alone, many]);
+    for node in nodes {
         let output = verdict(&keepalived, &node, |text| text);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.is_empty(), "{said}");

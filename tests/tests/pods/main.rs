@@ -16,6 +16,7 @@ mod vault_agent;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use basalt_model::cluster::Cluster;
 use basalt_model::node::Node;
 use basalt_static_pods::{StaticPod, render};
 
@@ -25,6 +26,14 @@ fn lab(name: &str) -> Node {
     let path = folder.join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap();
     Node::from_json(&path.display().to_string(), &text).unwrap()
+}
+
+/// The nodes of the worked example, as `build-image` makes them.
+fn worked_example() -> Vec<Node> {
+    let path = e2e::checkout::cluster("lab").join("cluster.yaml");
+    let bytes = std::fs::read(&path).unwrap();
+    let (cluster, _) = Cluster::parse("cluster.yaml", &bytes).unwrap();
+    cluster.nodes
 }
 
 /// One pod of `node`, which has it.
