@@ -144,7 +144,7 @@ impl Decoder<'_> {
                 }
             }
             Some(_) => "text".to_owned(),
-            None => yaml.kind().to_owned(),
+            None => yaml.kind(),
         };
         let finding =
             self.findings.error(&origin, format!("{} is wanted here, not {found}", kind.wanted()));

@@ -76,7 +76,7 @@ record! {
         /// One of `roles`.
         role: Located<RoleName>,
         /// The disk to install on when the machine boots over PXE, best by a stable name below `/dev/disk/by-id`.
-        install_disk: Option<AbsolutePath>,
+        install_disk: Option<Located<AbsolutePath>>,
         /// Network interfaces, bonds and VLANs.
         interfaces: Vec<Located<InterfaceInput>>,
         /// Name servers of this node instead of the cluster's.
@@ -331,8 +331,9 @@ record! {
 
     /// Settings of the standalone kubelet.
     pub struct KubeletInput {
-        /// The folder it reads manifests from; the agent owns it.
-        static_pod_directory: AbsolutePath = "/etc/kubernetes/manifests".parse().expect("an absolute path"),
+        /// The folder it reads manifests from, below `/etc/kubernetes`; the agent owns it.
+        static_pod_directory: Located<AbsolutePath> =
+            Located::default_of("/etc/kubernetes/manifests".parse().expect("an absolute path")),
         /// Most pods at once.
         max_pods: Between<1, 1000> = Between(110),
         /// Millicores kept for the operating system.

@@ -361,7 +361,55 @@ fn vault() {
 }
 
 #[test]
+fn folders() {
+    let destination = "destination: /var/lib/basalt/secrets/registry-auth.json";
+    let hint = "\n  hint: use a folder of its own, like `/var/lib/basalt/secrets`";
+    for (to, message) in [
+        ("/etc/basalt/node.json", "`/etc/basalt` belongs to the node itself"),
+        ("/usr/lib/x", "`/usr` belongs to the node itself"),
+        ("/etc/passwd", "the folder is shared with other programs"),
+        ("/x", "the folder is shared with other programs"),
+    ] {
+        let place = "f:L:20: vault_agent.templates[0].destination";
+        check(destination, &format!("destination: {to}"), &[&format!("{place}: {message}{hint}")]);
+    }
+    check(
+        destination,
+        "destination: /var/lib/basalt/certificates/dashboard/x",
+        &[
+            "f:L:20: vault_agent.templates[0].destination: `/var/lib/basalt/certificates/dashboard/x` is in the folder of a certificate",
+        ],
+    );
+    check(
+        "containerd:\n",
+        "kubelet:\n  static_pod_directory: /etc/manifests\ncontainerd:\n",
+        &[
+            "f:L+1:25: kubelet.static_pod_directory: `/etc/manifests` is not below `/etc/kubernetes/`\n  hint: the agent owns the folder and may write there alone",
+        ],
+    );
+}
+
+#[test]
 fn texts() {
+    check(
+        "kernel_arguments: [scsi_mod.use_blk_mq=1]",
+        "kernel_arguments: [mitigations=auto]",
+        &[
+            "f:L:24: nodes[2].kernel_arguments[0]: kernel argument `mitigations=auto` is already used in line <kernel_arguments: [mitigations> (kernel_arguments[0])",
+        ],
+    );
+    check(
+        "/dev/disk/by-id/virtio-lab-n1",
+        "/dev/a b",
+        &["f:L:19: nodes[0].install_disk: not the path of a disk: it has white space in it"],
+    );
+    check(
+        "[\"https://mirror1.lab.example\",",
+        "[\"ftp://mirror1.lab.example\",",
+        &[
+            "f:L:28: containerd.mirrors.registry.lab.example[0]: not a URL that starts with `https://` or `http://`",
+        ],
+    );
     check(
         "mitigations=auto,",
         "\"mitigations=auto quiet\",",

@@ -176,8 +176,7 @@ pub(super) fn build(
                 spec.title,
                 spec.components.len()
             ));
-            let composed =
-                oci::compose(spec, &layout).map_err(|error| hinted(&error, error.hint()))?;
+            let composed = oci::compose(spec, &layout)?;
             stage.write(&archive, |file| oci::archive(&layout, file).map_err(io::Error::other))?;
             composed.manifest.to_string()
         }
@@ -344,20 +343,6 @@ fn files_below(folder: &Utf8Path) -> Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// An error with what to do about it.
-fn hinted(error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> anyhow::Error {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!("\n  caused by: {cause}"));
-        source = cause.source();
-    }
-    match hint {
-        Some(hint) => anyhow::anyhow!("{text}\n  hint: {hint}"),
-        None => anyhow::anyhow!("{text}"),
-    }
 }
 
 /// SHA-256 and size of a file.

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use basalt_image::oci::compose::ComposeError;
 use basalt_image::oci::{Base, Spec};
 use basalt_model::cluster::{BaseImage, Cluster};
-use basalt_model::report::Report;
+use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::progress::Progress;
@@ -111,7 +112,10 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
 
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
-    let built = dist::build(&dist, &spec, &documents, arguments.force, progress)?;
+    let built = match dist::build(&dist, &spec, &documents, arguments.force, progress) {
+        Ok(built) => built,
+        Err(error) => return explain(error, &cluster, &mut report),
+    };
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -124,6 +128,34 @@ fn checkout() -> Result<Utf8PathBuf> {
 fn refuse(report: &Report) -> ExitCode {
     eprintln!("{report}");
     ExitCode::from(FAILED)
+}
+
+/// Says why the image could not be made: what a person can mend in the cluster's file, with its place there.
+fn explain(error: Error, cluster: &Cluster, report: &mut Report) -> Result<ExitCode> {
+    let rules = match error.downcast::<ComposeError>()? {
+        ComposeError::Rules(rules) => rules,
+        error => {
+            let hint = error.hint();
+            let error = Error::new(error);
+            return Err(match hint {
+                Some(hint) => error.context(format!("cannot make the image; {hint}")),
+                None => error,
+            });
+        }
+    };
+    for finding in rules.0 {
+        let files = cluster.image.files.iter();
+        let file = files
+            .map(|file| &file.value.path)
+            .find(|path| Some(path.as_str()) == finding.path.as_deref());
+        let (place, path) =
+            file.map_or((Place::START, "image.files"), |path| (path.place, path.path.as_str()));
+        let name = finding.path.as_deref().unwrap_or(&finding.component);
+        report
+            .error(place, path, format!("`{}`: {}", name.escape_debug(), finding.rule))
+            .hint(finding.rule.hint());
+    }
+    Ok(refuse(report))
 }
 
 /// The image that ours is derived from. `None` means that it cannot be had, and why was reported.

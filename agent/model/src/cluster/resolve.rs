@@ -69,7 +69,7 @@ fn node(input: &ClusterInput, node: &NodeInput) -> Node {
         generation: input.generation.0.into(),
         name: node.name.value.clone(),
         role: role.clone(),
-        install_disk: node.install_disk.clone(),
+        install_disk: node.install_disk.as_ref().map(|disk| disk.value.clone()),
         time_servers: input.time_servers.clone(),
         kernel_arguments: values(&[
             &input.kernel_arguments,
@@ -379,7 +379,7 @@ fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
     let input = input.unwrap_or(&defaults);
     Kubelet {
         node_ip,
-        static_pod_directory: input.static_pod_directory.clone(),
+        static_pod_directory: input.static_pod_directory.value.clone(),
         max_pods: input.max_pods.0,
         system_reserved_cpu_millicores: input.system_reserved_cpu_millicores.0,
         system_reserved_memory_mebibytes: input.system_reserved_memory_mebibytes.0,

@@ -181,7 +181,7 @@ mod tests {
              f:4:3: books[0].titel: unknown field\n  hint: did you mean `title`?\n\
              f:4:3: books[0]: `title` is missing\n\
              f:5:10: books[1].title: a text is wanted here, not a list\n\
-             f:6:9: books[1].year: a whole number is wanted here, not a single value",
+             f:6:9: books[1].year: a whole number is wanted here, not `next`",
         );
         check("[1]", "f:1:1: a mapping is wanted here, not a list");
         check("", "f:1:1: the file is empty");

@@ -85,13 +85,26 @@ impl Yaml {
         self.as_scalar().is_some_and(scalar::is_null)
     }
 
-    /// What the value is, with its article, for messages: `a list`.
-    pub fn kind(&self) -> &'static str {
+    /// What the value is, for messages: `a list`, `nothing`, or a scalar's own text.
+    pub fn kind(&self) -> String {
         match &self.resolved().value {
-            Value::Scalar(scalar) if scalar::is_null(scalar) => "nothing",
-            Value::Scalar(_) => "a single value",
-            Value::List(_) => "a list",
-            Value::Map(_) | Value::Alias(_) => "a mapping",
+            Value::Scalar(scalar) if scalar::is_null(scalar) => "nothing".to_owned(),
+            Value::Scalar(scalar) if scalar.style == ScalarStyle::Plain => {
+                format!("`{}`", scalar.beginning())
+            }
+            Value::Scalar(scalar) => format!("the text `{}`", scalar.beginning()),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) | Value::Alias(_) => "a mapping".to_owned(),
         }
+    }
+}
+
+impl Scalar {
+    /// As much of the text as a message may repeat.
+    fn beginning(&self) -> String {
+        const MOST: usize = 40;
+        let shown: String = self.text.chars().take(MOST).collect();
+        let rest = if self.text.chars().nth(MOST).is_some() { "…" } else { "" };
+        format!("{}{rest}", shown.escape_debug())
     }
 }

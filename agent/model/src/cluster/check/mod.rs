@@ -1,5 +1,6 @@
 //! Whether the parts of a cluster fit together. Each file checks one part; every finding is made, none hides another.
 
+mod folders;
 mod haproxy;
 mod image;
 mod keepalived;
@@ -24,6 +25,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     haproxy::check(input, report);
     keepalived::check(input, report);
     vault::check(input, report);
+    folders::check(input, report);
     ports::check(input, report);
     image::check(input, report);
 }

@@ -94,7 +94,9 @@ fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
                 later.what,
                 later.address.port()
             );
-            report.error(later.place, later.path, message);
+            // A default stands nowhere: what was written beside it is what a person can change.
+            let written = if later.place == Place::START { earlier } else { later };
+            report.error(written.place, written.path, message);
         }
     }
 }

@@ -26,8 +26,22 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for argument in input.kernel_arguments.iter().chain(role_arguments).chain(node_arguments) {
         word(argument, "a kernel argument", report);
     }
+    for node in &input.nodes {
+        let role = input.roles.get(&node.role.value).map(|role| role.kernel_arguments.as_slice());
+        let lists = [&input.kernel_arguments, role.unwrap_or_default(), &node.kernel_arguments];
+        super::unique("kernel argument", lists.into_iter().flatten().map(super::Item::of), report);
+    }
     for anchor in input.trust_anchors.values() {
         trust_anchor(anchor, report);
+    }
+    for disk in input.nodes.iter().filter_map(|node| node.install_disk.as_ref()) {
+        if disk.as_str().contains(char::is_whitespace) {
+            report.error(
+                disk.place,
+                &disk.path,
+                "not the path of a disk: it has white space in it",
+            );
+        }
     }
     if let Some(containerd) = &input.containerd {
         word(&containerd.sandbox_image, "an image reference", report);
@@ -88,7 +102,7 @@ pub(super) fn url(text: &Located<String>, schemes: &[&str], report: &mut Report)
             && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c))
     };
     if !rest.is_some_and(is_plain) {
-        let message = format!("not a URL that starts with {}", crate::decode::list(schemes));
+        let message = format!("not a URL that starts with `{}`", schemes.join("` or `"));
         report.error(text.place, &text.path, message);
     }
 }
