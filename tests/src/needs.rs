@@ -12,11 +12,15 @@ use crate::report::{Event, note, test_name};
 /// skipped: the test returns. `BASALT_REQUIRE_PEERS` does not turn this into a failure, since a normal user is welcome
 /// to run the rest.
 pub fn root_or_skip() -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
+    if !is_root() {
         skip("needs root");
     }
-    is_root
+    is_root()
+}
+
+/// Whether this process is root, for a test that can do something without it too.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// Whether this process may make machines of its own: as root, with namespaces, mounts and cgroups allowed, which a

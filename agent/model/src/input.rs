@@ -207,7 +207,8 @@ record! {
         virtual_router_id: Located<Between<1, 255>>,
         /// The addresses that move, all of one family: IPv4 and IPv6 are two instances.
         virtual_addresses: Vec<Located<IpAddr>>,
-        /// Priority of the nodes of each role that takes part; the highest holds the addresses.
+        /// Priority of the nodes of each role that takes part, at most 127 where they run haproxy; the highest holds the
+        /// addresses.
         priorities: BTreeMap<RoleName, Located<Between<1, 253>>>,
         /// The nodes that take part, when not all of those roles do.
         peers: Vec<Located<NodeName>>,

@@ -283,6 +283,31 @@ fn keepalived() {
 }
 
 #[test]
+fn what_the_pods_cannot_do() {
+    check(
+        "      virtual_addresses: [192.0.2.10]\n      priorities: {controller: 100}",
+        "      virtual_addresses: [192.0.2.10]\n      priorities: {controller: 128}",
+        &[
+            "f:L+1:32: keepalived.instances[0].priorities.controller: nodes of the role `controller` run haproxy, so their priority is at most 127\n  hint: a working haproxy adds 127 to it",
+        ],
+    );
+    check(
+        "        path: /healthz\n",
+        "        path: /healthz\n        tls: true\n",
+        &[
+            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or leave `tls` out",
+        ],
+    );
+    check(
+        "      include_node_name: true\n",
+        "      include_node_name: true\n      owner: horizon\n",
+        &[
+            "f:L+1:14: vault.certificates[0].owner: haproxy reads `dashboard` as root without special rights\n  hint: leave `owner` out; a `group` with mode \"0640\" lets others read it",
+        ],
+    );
+}
+
+#[test]
 fn haproxy_and_ports() {
     check(
         "certificate: dashboard",

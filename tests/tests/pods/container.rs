@@ -14,7 +14,7 @@ use basalt_static_pods::StaticPod;
 use libyaml_safer::{EventData, Parser, ScalarStyle};
 use serde_json::Value;
 
-use e2e::needs::root_or_skip;
+use e2e::needs::is_root;
 
 /// Where the pods' paths begin.
 const ROOTS: [&str; 3] = ["/etc/basalt", "/var/lib/", "/run/"];
@@ -77,7 +77,7 @@ impl Container {
         if command[0] != "/bin/sh" {
             command[0] = program.display().to_string();
         }
-        if !root_or_skip() {
+        if !is_root() {
             return command;
         }
         let context = &self.spec["securityContext"];

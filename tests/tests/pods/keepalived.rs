@@ -235,6 +235,17 @@ fn addresses_follow_the_node_that_serves() {
     });
     wait_for("n1 is preferred again", PATIENCE, || n1.holds() && n2.holds_nothing());
     assert!(n1.probe("livenessProbe").status.success(), "{}", n1.said());
+
+    // keepalived does not recover from an interface that is made anew; the probe says so, and a restart helps.
+    n1.machine.run("ip link delete bond0");
+    let answer = n1.probe("livenessProbe");
+    let expected = "bond0 is not the interface that keepalived started with\n";
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), expected);
+    connect(&n1, &n2);
+    assert!(!n1.probe("livenessProbe").status.success());
+    n1.keepalived.take().unwrap().crash();
+    n1.start_keepalived();
+    wait_for("n1 holds the addresses on its new interface", PATIENCE, || n1.holds());
 }
 
 /// A VRRP process that hangs is found out, though it exists.

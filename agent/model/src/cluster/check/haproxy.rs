@@ -6,6 +6,7 @@ use super::{Item, unique};
 use crate::cluster::resolve::interface_towards;
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
+use crate::node::ProxyMode;
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
@@ -98,6 +99,17 @@ fn frontend(
                 .hint("write it like `/healthz`");
         }
     }
+    // The servers' certificates would have to be verified with a CA that the cluster's file has no place for.
+    let ends_tls = frontend.mode == ProxyMode::Http || frontend.certificate.is_some();
+    if let (Some(check), true) = (frontend.check.as_ref().filter(|check| check.tls), ends_tls) {
+        report
+            .error(
+                check.path.place,
+                &check.path.path,
+                "haproxy speaks to these servers without TLS, and cannot check them with it",
+            )
+            .hint("carry the bytes with `mode: tcp` and no certificate, or leave `tls` out");
+    }
     if let Some(name) = &frontend.certificate {
         certificate(input, haproxy, name, report);
     }
@@ -123,6 +135,16 @@ fn certificate(
         }
         return;
     };
+    if *certificate.owner != "root" {
+        let owner = &certificate.owner;
+        report
+            .error(
+                owner.place,
+                &owner.path,
+                format!("haproxy reads `{}` as root without special rights", name.value),
+            )
+            .hint("leave `owner` out; a `group` with mode \"0640\" lets others read it");
+    }
     for role in &haproxy.roles {
         if !certificate.roles.iter().any(|item| item.value == role.value) {
             let message = format!(

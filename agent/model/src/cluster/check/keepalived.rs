@@ -5,6 +5,7 @@ use super::{Item, unique};
 use crate::cluster::resolve::{interface_towards, participants};
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, VrrpInstanceInput};
+use crate::names::RoleName;
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
@@ -45,6 +46,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
 
 fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &mut Report) {
     peers(input, instance, report);
+    priorities(input, instance, report);
     let Some(first) = instance.virtual_addresses.first() else {
         report.error(
             instance.place,
@@ -81,6 +83,26 @@ fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report:
                 );
                 report.error(address.place, &address.path, message).hint("make a second instance");
             }
+        }
+    }
+}
+
+/// The highest priority of a node with haproxy: its check adds as much again, so that every node whose haproxy serves
+/// beats every one whose does not (RFC 9568 leaves 254 to a check).
+const HIGHEST_WITH_HAPROXY: u32 = 127;
+
+fn priorities(input: &ClusterInput, instance: &VrrpInstanceInput, report: &mut Report) {
+    let runs_haproxy = |role: &RoleName| {
+        input.haproxy.iter().flat_map(|haproxy| &haproxy.roles).any(|item| item.value == *role)
+    };
+    for (role, priority) in instance.priorities.iter().filter(|(role, _)| runs_haproxy(role)) {
+        if priority.0 > HIGHEST_WITH_HAPROXY {
+            let message = format!(
+                "nodes of the role `{role}` run haproxy, so their priority is at most {HIGHEST_WITH_HAPROXY}"
+            );
+            report
+                .error(priority.place, &priority.path, message)
+                .hint("a working haproxy adds 127 to it");
         }
     }
 }
