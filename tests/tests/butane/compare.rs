@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use basalt_butane::{Options, Warnings, compile};
+use basalt_butane::{Layout, Options, Output, Warnings, compile};
 use basalt_model::report::{Report, Severity};
 use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::design;
 use crate::reference::{Answer, Entry, Wanted};
-use crate::unpack::unpack;
+use crate::unpack::{unpack, value_of};
 
 /// What our compiler made of a config.
 pub(crate) struct Ours {
@@ -34,12 +34,16 @@ impl fmt::Display for Difference {
 type Found<'a> = (Severity, u32, u32, &'a str);
 
 /// Compiles with our compiler; `None` is a panic.
-pub(crate) fn ours(text: &str, _wanted: Wanted, files_dir: &Utf8Path) -> Option<Ours> {
-    let options = Options { files_dir: Some(files_dir), warnings: Warnings::Allowed };
+pub(crate) fn ours(text: &str, wanted: Wanted, files_dir: &Utf8Path) -> Option<Ours> {
+    let output = match wanted {
+        Wanted::Variant => Output::Variant,
+        Wanted::Ignition => Output::Ignition,
+    };
+    let options = Options { files_dir: Some(files_dir), warnings: Warnings::Allowed, output };
     let compiled =
         catch_unwind(AssertUnwindSafe(|| compile("config.bu", text.as_bytes(), &options))).ok()?;
     let (config, report) = compiled;
-    let output = config.map(|config| serde_json::from_str(&config.to_json()).unwrap());
+    let output = config.map(|config| value_of(&config.text(Layout::Compact)));
     Some(Ours { output, report })
 }
 
@@ -55,7 +59,7 @@ pub(crate) fn differences(ours: Option<&Ours>, theirs: &Answer) -> BTreeSet<Diff
     match (&ours.output, &theirs.output) {
         (Some(ours), Some(theirs)) => {
             let mut ours = ours.clone();
-            let mut theirs: Value = serde_json::from_str(theirs).unwrap();
+            let mut theirs = value_of(theirs);
             unpack(&mut ours);
             unpack(&mut theirs);
             compare_values("$", &ours, &theirs, &mut found);

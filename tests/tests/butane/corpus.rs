@@ -15,7 +15,7 @@ fn corpus() -> Utf8PathBuf {
 }
 
 /// Names and texts.
-fn configs(kind: &str) -> (Vec<String>, Vec<String>) {
+fn configs(kind: &str) -> (Vec<String>, Vec<(String, Wanted)>) {
     let mut paths: Vec<Utf8PathBuf> = corpus()
         .join(kind)
         .read_dir_utf8()
@@ -24,7 +24,8 @@ fn configs(kind: &str) -> (Vec<String>, Vec<String>) {
         .collect();
     paths.sort();
     assert!(paths.len() >= 50, "the corpus is not there");
-    let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let config = |path| (fs::read_to_string(path).unwrap(), Wanted::Variant);
+    let texts = paths.iter().map(config).collect();
     (paths.iter().map(|path| path.file_name().unwrap().to_owned()).collect(), texts)
 }
 
@@ -39,9 +40,9 @@ fn check(kind: &str) {
     let files = corpus().join("files");
     let (names, texts) = configs(kind);
     let mut faults = String::new();
-    let answers = reference.compile(&texts, Wanted::Ignition, &files);
-    for ((name, text), theirs) in names.iter().zip(&texts).zip(&answers) {
-        let own = ours(text, Wanted::Ignition, &files).unwrap();
+    let answers = reference.compile(&texts, &files);
+    for ((name, (text, wanted)), theirs) in names.iter().zip(&texts).zip(&answers) {
+        let own = ours(text, *wanted, &files).unwrap();
         assert_eq!(theirs.output.is_some(), kind == "good", "{name}: {}", theirs.error);
         let mut found = differences(Some(&own), theirs);
         if differs(text) {
@@ -78,7 +79,7 @@ fn ignition_accepts_what_comes_out() {
     let files = corpus().join("files");
     let outputs: Vec<String> = texts
         .iter()
-        .map(|text| ours(text, Wanted::Ignition, &files).unwrap().output.unwrap().to_string())
+        .map(|(text, _)| ours(text, Wanted::Ignition, &files).unwrap().output.unwrap().to_string())
         .collect();
     for (name, verdict) in names.iter().zip(reference.validate(&outputs)) {
         let errors: Vec<_> = verdict.entries.iter().filter(|e| e.kind == "error").collect();

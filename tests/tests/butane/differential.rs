@@ -45,7 +45,8 @@ fn made_up_configs_compile_as_with_the_reference() {
             let found = bench.differences(candidates);
             found.iter().position(|differences| differences.contains(difference))
         });
-        writeln!(table, "{times} times: {difference}\n{}", print(&case.root, &case.style)).unwrap();
+        let text = print(&case.root, &case.style);
+        writeln!(table, "{times} times: {difference} ({:?})\n{text}", case.wanted).unwrap();
     }
     assert!(found.is_empty(), "{} differences in {count} configs\n\n{table}", found.len());
 }
@@ -70,12 +71,13 @@ impl Bench {
     }
 
     fn differences(&self, cases: &[Case]) -> Vec<std::collections::BTreeSet<Difference>> {
-        let texts: Vec<String> = cases.iter().map(|case| print(&case.root, &case.style)).collect();
-        let theirs = self.reference.compile(&texts, Wanted::Ignition, &self.files);
-        let compare = |(text, theirs): (&String, &_)| {
-            differences(ours(text, Wanted::Ignition, &self.files).as_ref(), theirs)
+        let configs: Vec<(String, Wanted)> =
+            cases.iter().map(|case| (print(&case.root, &case.style), case.wanted)).collect();
+        let theirs = self.reference.compile(&configs, &self.files);
+        let compare = |((text, wanted), theirs): (&(String, Wanted), &_)| {
+            differences(ours(text, *wanted, &self.files).as_ref(), theirs)
         };
-        texts.iter().zip(&theirs).map(compare).collect()
+        configs.iter().zip(&theirs).map(compare).collect()
     }
 }
 

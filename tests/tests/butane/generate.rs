@@ -2,7 +2,7 @@
 
 use crate::pools::{self, Pool};
 use crate::random::Random;
-use crate::reference::{Field, Kind, Specification};
+use crate::reference::{Field, Kind, Specification, Wanted};
 use crate::yaml::{Node, Style};
 
 /// A config to compile.
@@ -10,6 +10,7 @@ use crate::yaml::{Node, Style};
 pub(crate) struct Case {
     pub root: Node,
     pub style: Style,
+    pub wanted: Wanted,
 }
 
 /// What a mapping is useless without.
@@ -70,7 +71,8 @@ pub(crate) fn case(specifications: &[Specification], seed: u64) -> Case {
         flow_from: *random.pick(&[usize::MAX, usize::MAX, usize::MAX, 2, 3, 4]),
         carriage_returns: random.percent(3),
     };
-    Case { root: Node::Map(entries), style }
+    let wanted = if random.percent(60) { Wanted::Variant } else { Wanted::Ignition };
+    Case { root: Node::Map(entries), style, wanted }
 }
 
 struct Generator<'s> {

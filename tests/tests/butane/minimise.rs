@@ -24,11 +24,11 @@ fn candidates(case: &Case) -> Vec<Case> {
     ];
     for style in styles {
         if style != case.style && found.iter().all(|known| known.style != style) {
-            found.push(Case { root: case.root.clone(), style });
+            found.push(Case { style, ..case.clone() });
         }
     }
     let smaller = smaller(&case.root);
-    found.extend(smaller.into_iter().map(|root| Case { root, style: case.style }));
+    found.extend(smaller.into_iter().map(|root| Case { root, ..*case }));
     found
 }
 

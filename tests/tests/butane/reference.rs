@@ -90,16 +90,14 @@ impl Reference {
     /// Compiles each config.
     pub(crate) fn compile(
         &self,
-        configs: &[String],
-        wanted: Wanted,
+        configs: &[(String, Wanted)],
         files_dir: &Utf8Path,
     ) -> Vec<Answer> {
-        let raw = wanted == Wanted::Ignition;
-        self.ask(configs.iter().map(|config| Request {
+        self.ask(configs.iter().map(|(config, wanted)| Request {
             butane: Some(config),
             ignition: None,
             files_dir: files_dir.as_str(),
-            raw,
+            raw: *wanted == Wanted::Ignition,
         }))
     }
 

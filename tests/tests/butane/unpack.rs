@@ -1,8 +1,42 @@
-//! Data URLs as the bytes they stand for: two compilers may write the same bytes differently.
+//! What comes out of a compiler as a value, with data URLs as the bytes they stand for: two compilers may write the
+//! same differently.
 
 use std::io::Read;
 
+use basalt_model::report::Report;
+use basalt_model::yaml::{self, ScalarStyle, Yaml, scalar};
 use serde_json::Value;
+
+/// The value of an Ignition config in JSON, or of a MachineConfig in YAML.
+pub(crate) fn value_of(text: &str) -> Value {
+    if let Ok(value) = serde_json::from_str(text) {
+        return value;
+    }
+    let mut report = Report::new("output");
+    let stream = yaml::parse(text.as_bytes(), &mut report).unwrap_or_else(|| panic!("{report}"));
+    from_yaml(&stream.first.unwrap())
+}
+
+fn from_yaml(yaml: &Yaml) -> Value {
+    match &yaml.value {
+        yaml::Value::List(items) => items.iter().map(from_yaml).collect(),
+        yaml::Value::Map(entries) => {
+            let entry = |(key, value): &(Yaml, Yaml)| {
+                (key.as_scalar().unwrap().text.clone(), from_yaml(value))
+            };
+            entries.iter().map(entry).collect()
+        }
+        yaml::Value::Scalar(text) if text.style != ScalarStyle::Plain => text.text.clone().into(),
+        yaml::Value::Scalar(text) => match (scalar::as_integer(text), text.text.as_str()) {
+            (Some(number), _) => i64::try_from(number).unwrap().into(),
+            (None, "true") => true.into(),
+            (None, "false") => false.into(),
+            (None, "null") => Value::Null,
+            (None, other) => other.into(),
+        },
+        yaml::Value::Alias(_) => panic!("compilers write no aliases"),
+    }
+}
 
 /// Replaces each data URL and its compression by the bytes they stand for. Whether there is a `compression` stays.
 pub(crate) fn unpack(value: &mut Value) {
