@@ -34,13 +34,34 @@ pub struct Stream {
 /// Reported with their place: bytes that are not UTF-8, control characters, syntax errors, keys that occur twice,
 /// unknown anchors, and texts past [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
 pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
-    if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
-        report.error(Place::START, "", message);
+    if !is_small_enough(bytes, report) {
         return None;
     }
     let text = decode(bytes, report)?;
-    Builder::new(report).build(text)
+    let mut builder = Builder::new(report);
+    builder.read(text, Documents::First)?;
+    Some(Stream { first: builder.roots.pop(), second: builder.second })
+}
+
+/// Reads every document of `bytes`, in order; one that holds nothing is null. `None` means that errors were reported.
+///
+/// Reported is what [`parse`] reports. Anchors are known in their own document only.
+pub fn parse_all(bytes: &[u8], report: &mut Report) -> Option<Vec<Yaml>> {
+    if !is_small_enough(bytes, report) {
+        return None;
+    }
+    let text = decode(bytes, report)?;
+    let mut builder = Builder::new(report);
+    builder.read(text, Documents::All)?;
+    Some(builder.roots)
+}
+
+fn is_small_enough(bytes: &[u8], report: &mut Report) -> bool {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
+        report.error(Place::START, "", message);
+    }
+    bytes.len() <= MAX_BYTES
 }
 
 /// The text, checked for what libyaml's reader would refuse without saying where.
@@ -86,6 +107,14 @@ struct Anchor {
     values: usize,
 }
 
+/// How much of a text is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Documents {
+    /// The first document; only the place of the second is looked for.
+    First,
+    All,
+}
+
 /// A list or mapping that is still open.
 struct Open {
     place: Place,
@@ -100,7 +129,10 @@ struct Builder<'r> {
     report: &'r mut Report,
     open: Vec<Open>,
     anchors: HashMap<String, Anchor>,
-    root: Option<Yaml>,
+    /// One of each document.
+    roots: Vec<Yaml>,
+    /// Start of the second document, when it was not read.
+    second: Option<Place>,
     has_errors: bool,
     /// Length of a text whose last line was ended here, in bytes.
     unended: Option<u64>,
@@ -113,14 +145,16 @@ impl<'r> Builder<'r> {
             report,
             open: Vec::new(),
             anchors: HashMap::new(),
-            root: None,
+            roots: Vec::new(),
+            second: None,
             has_errors: false,
             unended: None,
             last_line_is_blank: false,
         }
     }
 
-    fn build(mut self, text: &str) -> Option<Stream> {
+    /// Fills [`roots`](Self::roots); `None` means that errors were reported.
+    fn read(&mut self, text: &str, wanted: Documents) -> Option<()> {
         // libyaml-safer 0.3 panics on a block scalar whose last line has no end. Its value is set right in `take`.
         let ended;
         let mut input = if text.ends_with(['\n', '\r']) {
@@ -160,17 +194,18 @@ impl<'r> Builder<'r> {
             match &event.data {
                 EventData::DocumentStart { .. } => {
                     documents += 1;
-                    if documents == 2 {
-                        let stream = Stream { first: self.root, second: Some(start) };
-                        return (!self.has_errors).then_some(stream);
+                    if documents == 2 && wanted == Documents::First {
+                        self.second = Some(start);
+                        break;
                     }
+                    self.anchors.clear();
                 }
                 EventData::StreamEnd => break,
                 _ => {}
             }
             self.take(start, event)?;
         }
-        (!self.has_errors).then_some(Stream { first: self.root, second: None })
+        (!self.has_errors).then_some(())
     }
 
     /// Takes one event; `None` stops the reading.
@@ -244,7 +279,7 @@ impl<'r> Builder<'r> {
                 }
                 parent.items.push(yaml);
             }
-            None => self.root = Some(yaml),
+            None => self.roots.push(yaml),
         }
         Some(())
     }
@@ -406,6 +441,28 @@ mod tests {
             Some(Place { line: 2, column: 1 })
         );
         assert_eq!(parse(b"# nothing\n", &mut report).unwrap().first, None);
+        assert_eq!(parse(b"a: 1\n---\n{[", &mut report).unwrap().second.unwrap().line, 2);
         assert_eq!(parse("\u{feff}a: 1\r\n".as_bytes(), &mut report).unwrap().second, None);
+    }
+
+    #[test]
+    fn all_documents() {
+        for (text, expected) in [
+            ("a: 1\n---\nb: 2\n...\n---\n- c", vec![(1, false), (3, false), (6, false)]),
+            ("# nothing\n", vec![]),
+            ("a: 1\n---\n", vec![(1, false), (3, true)]),
+            ("a: 1\n---\n# nothing\n", vec![(1, false), (4, true)]),
+            ("a: 1\n...\n", vec![(1, false)]),
+            ("---\n--- # b\nb: 1", vec![(2, true), (3, false)]),
+        ] {
+            let mut report = Report::new("f");
+            let roots = parse_all(text.as_bytes(), &mut report).unwrap();
+            let found: Vec<(u32, bool)> =
+                roots.iter().map(|root| (root.place.line, root.is_null())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+        let mut report = Report::new("f");
+        assert_eq!(parse_all(b"a: &b 1\n---\nc: *b\n", &mut report), None);
+        assert_eq!(report.to_string(), "f:3:4: `*b` names an anchor that is not set above");
     }
 }
