@@ -109,7 +109,8 @@ pub(crate) fn to_tree(
     options: &Options,
     findings: &mut Findings,
 ) -> Option<Lowered> {
-    let Some(root) = yaml::parse(bytes, &mut findings.0)?.first else {
+    let documents = yaml::parse_all(bytes, &mut findings.0)?;
+    let Some(root) = documents.into_iter().next() else {
         version::nothing(file, findings);
         return None;
     };

@@ -15,6 +15,7 @@ use crate::unpack::{unpack, value_of};
 
 /// What our compiler made of a config.
 pub(crate) struct Ours {
+    pub text: String,
     /// Absent when the config was refused.
     pub output: Option<Value>,
     pub report: Report,
@@ -44,7 +45,7 @@ pub(crate) fn ours(text: &str, wanted: Wanted, files_dir: &Utf8Path) -> Option<O
         catch_unwind(AssertUnwindSafe(|| compile("config.bu", text.as_bytes(), &options))).ok()?;
     let (config, report) = compiled;
     let output = config.map(|config| value_of(&config.text(Layout::Compact)));
-    Some(Ours { output, report })
+    Some(Ours { text: text.to_owned(), output, report })
 }
 
 /// Everything that differs and is not so by [design].
@@ -64,16 +65,20 @@ pub(crate) fn differences(ours: Option<&Ours>, theirs: &Answer) -> BTreeSet<Diff
             unpack(&mut theirs);
             compare_values("$", &ours, &theirs, &mut found);
         }
-        (Some(_), None) => {
+        (Some(_), None) if !design::is_read(&theirs.error) => {
             let why = normalise(theirs.error.lines().next().unwrap_or_default());
             found.insert(Difference(format!("theirs refuses: {why}")));
         }
         (None, Some(_))
-            if !ours.report.sorted().iter().any(|own| design::is_our_error(own, theirs)) =>
+            if !ours
+                .report
+                .sorted()
+                .iter()
+                .any(|own| design::is_our_error(own, &ours.text, theirs)) =>
         {
             found.insert(Difference("ours refuses".to_owned()));
         }
-        (None, _) => {}
+        _ => {}
     }
     found
 }
@@ -103,7 +108,7 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
     let own = ours.report.sorted();
     if let Some(finding) = own.iter().find(|finding| finding.message.starts_with("not YAML")) {
         let message = normalise(&finding.message);
-        if stage != Stage::Decoding && !design::is_ours(finding, theirs) {
+        if stage != Stage::Decoding && !design::is_ours(finding, &ours.text, theirs) {
             found.insert(Difference(format!("ours alone: {message}")));
         }
         return;
@@ -116,7 +121,8 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
             .collect();
         for (line, message) in type_errors(&theirs.error) {
             if !lines.contains(&line) {
-                let message = normalise(message);
+                // What it could not be made into names a version: that is not another cause.
+                let message = normalise(message.split(" into ").next().unwrap_or_default());
                 found.insert(Difference(format!("theirs alone: error in a line: {message}")));
             }
         }
@@ -127,7 +133,7 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
     let entries: Vec<(Found, &Entry)> =
         theirs.entries.iter().map(|entry| (place_of(entry), entry)).collect();
     for (place, entry) in &entries {
-        if !known.contains(place) && !design::is_left_out(entry) {
+        if !known.contains(place) && !design::is_left_out(entry, &ours.text, theirs) {
             let (severity, path) = (word(place.0), normalise_path(place.3));
             let message = normalise(&entry.message);
             found.insert(Difference(format!("theirs alone: {severity} {path}: {message}")));
@@ -138,7 +144,7 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
         for finding in own {
             let place = &finding.place;
             let place = (finding.severity, place.line, place.column, finding.path.as_str());
-            if !known.contains(&place) && !design::is_ours(finding, theirs) {
+            if !known.contains(&place) && !design::is_ours(finding, &ours.text, theirs) {
                 let (severity, path) = (word(place.0), normalise_path(place.3));
                 let message = normalise(&finding.message);
                 found.insert(Difference(format!("ours alone: {severity} {path}: {message}")));
