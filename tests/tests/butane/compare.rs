@@ -120,7 +120,7 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
             .map(|finding| finding.place.line)
             .collect();
         for (line, message) in type_errors(&theirs.error) {
-            if !lines.contains(&line) {
+            if !lines.contains(&line) && !design::is_behind_an_alias(&ours.text) {
                 // What it could not be made into names a version: that is not another cause.
                 let message = normalise(message.split(" into ").next().unwrap_or_default());
                 found.insert(Difference(format!("theirs alone: error in a line: {message}")));
