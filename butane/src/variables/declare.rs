@@ -34,9 +34,8 @@ pub(super) fn take(
     let mut sections = Vec::new();
     for document in documents {
         if let YamlValue::Map(entries) = &mut document.value {
-            let is_section = |(key, _): &(Yaml, Yaml)| {
-                key.as_scalar().is_some_and(|key| key.text == SECTION)
-            };
+            let is_section =
+                |(key, _): &(Yaml, Yaml)| key.as_scalar().is_some_and(|key| key.text == SECTION);
             sections.extend(entries.extract_if(.., |entry| is_section(entry)));
         }
     }
@@ -122,9 +121,7 @@ impl Reader<'_> {
                         None => format!("it has {}", list(&FIELDS)),
                     };
                     let origin = origin.below(field).at(key.place);
-                    self.findings
-                        .error(&origin, format!("a variable has no `{field}`"))
-                        .hint(hint);
+                    self.findings.error(&origin, format!("a variable has no `{field}`")).hint(hint);
                     is_good = false;
                 }
             }
@@ -165,8 +162,7 @@ impl Reader<'_> {
             Some(yaml) => match kind.read(yaml) {
                 Some(datum) => Some(datum),
                 None => {
-                    let message =
-                        format!("{} is wanted here, not {}", kind.wanted(), yaml.kind());
+                    let message = format!("{} is wanted here, not {}", kind.wanted(), yaml.kind());
                     self.findings.error(&field("default", yaml), message);
                     return None;
                 }
@@ -177,7 +173,9 @@ impl Reader<'_> {
         if let Some(default) = &declaration.default
             && let Some(fault) = declaration.fault(default)
         {
-            let place = entries.iter().find(|(key, _)| key.as_scalar().is_some_and(|key| key.text == "default"));
+            let place = entries
+                .iter()
+                .find(|(key, _)| key.as_scalar().is_some_and(|key| key.text == "default"));
             let place = place.map_or(at.place, |(_, value)| value.place);
             self.findings.error(&declaration.origin.below("default").at(place), fault);
             is_good = false;
@@ -216,8 +214,7 @@ impl Reader<'_> {
             match item.read(yaml) {
                 Some(datum) => values.extend(datum.texts().iter().cloned()),
                 None => {
-                    let message =
-                        format!("{} is wanted here, not {}", item.wanted(), yaml.kind());
+                    let message = format!("{} is wanted here, not {}", item.wanted(), yaml.kind());
                     self.findings.error(&origin.below(index).at(yaml.place), message);
                     return None;
                 }
@@ -237,8 +234,7 @@ impl Declaration {
     /// What is wrong with a value of the right type.
     pub(super) fn fault(&self, value: &Datum) -> Option<String> {
         let item = if self.kind == Kind::List { Kind::Text } else { self.kind };
-        let is_allowed =
-            |text: &String| self.one_of.iter().any(|allowed| item.same(allowed, text));
+        let is_allowed = |text: &String| self.one_of.iter().any(|allowed| item.same(allowed, text));
         if self.one_of.is_empty() || value.texts().iter().all(is_allowed) {
             return None;
         }

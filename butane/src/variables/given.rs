@@ -146,7 +146,9 @@ impl Given {
         let (datum, found) = match &self.source {
             Source::Argument(_) if *is_secret => {
                 return Err(refusal(
-                    format!("`{name}` is a secret, and every user of this machine can read arguments"),
+                    format!(
+                        "`{name}` is a secret, and every user of this machine can read arguments"
+                    ),
                     Some("put it into a file that only you can read, and use `--vars FILE`"),
                 ));
             }
@@ -160,7 +162,10 @@ impl Given {
             };
             let message = format!("`{name}` is {}{found}", kind.wanted());
             let is_list = matches!((kind, &self.source), (super::Kind::List, Source::Argument(_)));
-            return Err(refusal(message, is_list.then_some("give it in a file, with `--vars FILE`")));
+            return Err(refusal(
+                message,
+                is_list.then_some("give it in a file, with `--vars FILE`"),
+            ));
         };
         match declaration.fault(&datum) {
             Some(fault) => Err(refusal(fault, None)),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use basalt_model::report::{Finding, Place, Report};
+use basalt_model::report::{Finding, Place, Report, Severity};
 
 use super::substitute::Mark;
 use crate::tree::{Findings, Origin};
@@ -30,6 +30,11 @@ impl Marks {
         self.secrets.extend(texts.filter(|text| text.len() >= LEAST_SECRET).cloned());
     }
 
+    /// Whether nothing was put in anywhere.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     pub(super) fn at(&self, file: &str, place: Place) -> Option<&Mark> {
         self.files.get(file)?.get(&place)
     }
@@ -42,7 +47,7 @@ impl Marks {
     /// Says of each finding which variables its value is from, hides secrets, and leaves away what follows from a
     /// reference that could not be resolved.
     pub(crate) fn explain(&self, findings: Findings) -> Findings {
-        if self.files.is_empty() {
+        if self.is_empty() {
             return findings;
         }
         let mut explained = Report::new("");
@@ -65,8 +70,8 @@ impl Marks {
             }
             let Finding { severity, file, place, path, message, hint } = finding;
             let new = match severity {
-                basalt_model::report::Severity::Error => explained.error(place, path, message),
-                basalt_model::report::Severity::Warning => explained.warning(place, path, message),
+                Severity::Error => explained.error(place, path, message),
+                Severity::Warning => explained.warning(place, path, message),
             };
             (new.file, new.hint) = (file, hint);
         }

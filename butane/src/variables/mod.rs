@@ -51,10 +51,10 @@ use basalt_model::yaml::Yaml;
 
 use crate::tree::{Findings, Origin};
 use declare::Declaration;
-pub use given::{Readers, ValuesFile};
 use given::Given;
+pub use given::{Readers, ValuesFile};
 use kind::Kind;
-pub(crate) use marks::Marks;
+pub(crate) use marks::{Marks, SECRET};
 pub(crate) use secrecy::refuse_misplaced;
 use substitute::{Bound, substitute};
 
@@ -123,9 +123,9 @@ impl Variables {
         let marks = substitute(file, documents, &mut bound, findings);
         for (name, origin) in &origins {
             if bound.get(name).is_some_and(|variable| !variable.is_used) {
-                findings.error(origin, format!("nothing refers to `{name}`")).hint(format!(
-                    "remove it, or write `${{{{ {name} }}}}` where it is wanted"
-                ));
+                findings
+                    .error(origin, format!("nothing refers to `{name}`"))
+                    .hint(format!("remove it, or write `${{{{ {name} }}}}` where it is wanted"));
             }
         }
         for variable in bound.into_values().filter(|variable| variable.is_secret) {
@@ -206,7 +206,10 @@ impl Variables {
             && given.is_for_everyone()
         {
             findings
-                .warning(&given.origin, format!("every user of this machine can read the secret `{name}`"))
+                .warning(
+                    &given.origin,
+                    format!("every user of this machine can read the secret `{name}`"),
+                )
                 .hint(format!("take the right away: `chmod go= {}`", given.origin.file));
         }
         if given.is_none() && default.is_none() {

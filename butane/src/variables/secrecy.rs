@@ -23,10 +23,14 @@ fn walk(tree: &mut Tree, kind: Kind, secrecy: Secrecy, marks: &Marks, findings: 
     match (&mut tree.value, kind) {
         (Value::Map(entries), Kind::Map(ty) | Kind::Maps(ty, _)) => {
             for (name, value) in entries {
-                let Some(field) = ty.fields.iter().find(|field| field.name == Some(name)) else { continue };
+                let Some(field) = ty.fields.iter().find(|field| field.name == Some(name)) else {
+                    continue;
+                };
                 let is_resource = matches!(ty.lowering, Lowering::Resource);
                 let secrecy = match (field.secrecy, secrecy) {
-                    (Secrecy::Public, Secrecy::Secret) if is_resource && *name != "inline" => Secrecy::Either,
+                    (Secrecy::Public, Secrecy::Secret) if is_resource && *name != "inline" => {
+                        Secrecy::Either
+                    }
                     (Secrecy::Public, above) => above,
                     (own, _) => own,
                 };
@@ -44,7 +48,10 @@ fn walk(tree: &mut Tree, kind: Kind, secrecy: Secrecy, marks: &Marks, findings: 
                     .hint("secrets can stand in password hashes, keys, contents and headers");
             } else if mark.is_public && secrecy == Secrecy::Secret {
                 findings
-                    .error(&tree.origin, "this holds a secret, and a variable in it is not declared as one")
+                    .error(
+                        &tree.origin,
+                        "this holds a secret, and a variable in it is not declared as one",
+                    )
                     .hint("declare it with `secret: true`");
             } else {
                 return;

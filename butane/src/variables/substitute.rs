@@ -43,8 +43,7 @@ pub(super) fn substitute(
     variables: &mut BTreeMap<String, Bound>,
     findings: &mut Findings,
 ) -> HashMap<Place, Mark> {
-    let mut walk =
-        Walk { variables, findings, marks: HashMap::new(), aliased: HashMap::new() };
+    let mut walk = Walk { variables, findings, marks: HashMap::new(), aliased: HashMap::new() };
     for document in documents {
         let origin = Origin::root(file, document.place);
         walk.value(document, &origin, true);
@@ -65,7 +64,8 @@ impl Walk<'_> {
         match &mut yaml.value {
             YamlValue::Scalar(scalar) => {
                 if is_touched(&scalar.text) {
-                    let (value, mark) = self.scalar(scalar, yaml.place, &origin.clone().at(yaml.place));
+                    let (value, mark) =
+                        self.scalar(scalar, yaml.place, &origin.clone().at(yaml.place));
                     if let Some(value) = value {
                         yaml.value = value;
                     }
@@ -83,7 +83,10 @@ impl Walk<'_> {
                     let origin = origin.below(name);
                     if is_touched(name) {
                         self.findings
-                            .error(&origin.clone().at(key.place), "a key cannot have a variable in it")
+                            .error(
+                                &origin.clone().at(key.place),
+                                "a key cannot have a variable in it",
+                            )
                             .hint("write `$${{` for the characters themselves");
                     }
                     // They say what the rest means, and are read first.
@@ -126,7 +129,10 @@ impl Walk<'_> {
         let mut mark = Mark::default();
         let Ok(pieces) = pieces(&scalar.text) else {
             self.findings
-                .error(origin, "`${{` begins a reference to a variable, and no name and `}}` follow")
+                .error(
+                    origin,
+                    "`${{` begins a reference to a variable, and no name and `}}` follow",
+                )
                 .hint("write `$${{` for the characters themselves");
             mark.is_broken = true;
             return (None, mark);
