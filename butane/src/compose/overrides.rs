@@ -121,7 +121,7 @@ impl Statement {
         Some(match self.value.as_ref()? {
             // A person has likely written a mode in octal, and reads it so.
             Json::Number(number) if path.ends_with(".mode") => {
-                format!("{:#06o}", number.as_i64()?).replacen("0o", "0", 1)
+                format!("{:04o}", number.as_i64()?)
             }
             Json::String(text) if text == SECRET => text.clone(),
             Json::String(text) => format!("`{}`", text.escape_debug()),

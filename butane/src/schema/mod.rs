@@ -74,6 +74,8 @@ pub(crate) struct Field {
     pub since: Since,
     /// The base version that took it away, or gave it another kind in a row of its own.
     pub until: Option<Base>,
+    /// Whether a mapping is printed even when it is empty.
+    pub kept_when_empty: bool,
     /// One sentence.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
     pub doc: &'static str,
@@ -220,6 +222,12 @@ impl Field {
         self.until = Some(until);
         self
     }
+
+    /// A mapping that is printed even when it is empty.
+    const fn kept_when_empty(mut self) -> Field {
+        self.kept_when_empty = true;
+        self
+    }
 }
 
 impl Key {
@@ -257,6 +265,7 @@ const fn field(
         kind,
         since,
         until: None,
+        kept_when_empty: false,
         doc,
         secrecy: Secrecy::Public,
     }
@@ -275,6 +284,7 @@ const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) 
         kind,
         since,
         until: None,
+        kept_when_empty: false,
         doc,
         secrecy: Secrecy::Public,
     }
@@ -288,6 +298,7 @@ const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field 
         kind,
         since: V0_1,
         until: None,
+        kept_when_empty: false,
         doc,
         secrecy: Secrecy::Public,
     }
