@@ -121,10 +121,22 @@ fn place(mark: Mark) -> Place {
     Place { line: count(mark.line), column: count(mark.column) }
 }
 
-/// A value that other values may be named by, and how many values it stands for with all aliases written out.
+/// How large a value is with all aliases written out.
+#[derive(Clone, Copy)]
+struct Size {
+    values: usize,
+    /// How many lists and mappings are in each other.
+    depth: usize,
+}
+
+impl Size {
+    const SCALAR: Size = Size { values: 1, depth: 0 };
+}
+
+/// A value that other values may be named by.
 struct Anchor {
     value: Rc<Yaml>,
-    values: usize,
+    size: Size,
 }
 
 /// How much of a text is read.
@@ -142,7 +154,7 @@ struct Open {
     anchor: Option<String>,
     items: Vec<Yaml>,
     is_map: bool,
-    values: usize,
+    size: Size,
 }
 
 struct Builder<'r> {
@@ -240,20 +252,24 @@ impl<'r> Builder<'r> {
                     take_back_line_end(&mut value, self.last_line_is_blank);
                 }
                 let scalar = Scalar { text: value, style: scalar_style(style) };
-                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, 1)
+                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, Size::SCALAR)
             }
             EventData::SequenceStart { anchor, tag, .. } => self.start(place, tag, anchor, false),
             EventData::MappingStart { anchor, tag, .. } => self.start(place, tag, anchor, true),
             EventData::SequenceEnd | EventData::MappingEnd => {
                 let open = self.open.pop().expect("libyaml balances its events");
-                let (anchor, values) = (open.anchor.clone(), open.values);
+                let (anchor, size) = (open.anchor.clone(), open.size);
                 let yaml = self.close(open);
-                self.add(yaml, anchor, values)
+                self.add(yaml, anchor, size)
             }
             EventData::Alias { anchor } => match self.anchors.get(&anchor) {
                 Some(target) => {
-                    let (value, values) = (Value::Alias(Rc::clone(&target.value)), target.values);
-                    self.add(Yaml { place, tag: None, value }, None, values)
+                    let (value, size) = (Value::Alias(Rc::clone(&target.value)), target.size);
+                    if self.open.len() + size.depth > MAX_DEPTH {
+                        self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
+                        return None;
+                    }
+                    self.add(Yaml { place, tag: None, value }, None, size)
                 }
                 None => {
                     self.error(
@@ -281,18 +297,26 @@ impl<'r> Builder<'r> {
             self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
             return None;
         }
-        self.open.push(Open { place, tag, anchor, items: Vec::new(), is_map, values: 1 });
+        self.open.push(Open {
+            place,
+            tag,
+            anchor,
+            items: Vec::new(),
+            is_map,
+            size: Size { values: 1, depth: 1 },
+        });
         Some(())
     }
 
-    fn add(&mut self, yaml: Yaml, anchor: Option<String>, values: usize) -> Option<()> {
+    fn add(&mut self, yaml: Yaml, anchor: Option<String>, size: Size) -> Option<()> {
         if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), values });
+            self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), size });
         }
         match self.open.last_mut() {
             Some(parent) => {
-                parent.values = parent.values.saturating_add(values);
-                if parent.values > MAX_VALUES {
+                parent.size.values = parent.size.values.saturating_add(size.values);
+                parent.size.depth = parent.size.depth.max(size.depth + 1);
+                if parent.size.values > MAX_VALUES {
                     self.error(
                         yaml.place,
                         &format!("more than {MAX_VALUES} values with all aliases written out"),
@@ -401,6 +425,10 @@ mod tests {
         let mut report = Report::new("f");
         assert!(parse(bomb.as_bytes(), &mut report).is_none());
         assert!(report.to_string().contains("values with all aliases written out"), "{report}");
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = nested(MAX_DEPTH / 2);
+        let text = format!("a: &a {deep}\nb: {}\n", deep.replace("[]", "[*a]"));
+        check(text, &format!("f:2:{}: nested deeper than {MAX_DEPTH} levels", 4 + MAX_DEPTH / 2));
     }
 
     #[test]
