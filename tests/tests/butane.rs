@@ -167,7 +167,8 @@ fn bad_configs_are_refused_where_the_reference_refuses_them() {
     for path in configs("bad") {
         let name = path.file_name().unwrap().display();
         let output = reference(&butane, &path);
-        assert!(!output.status.success(), "{name}");
+        // What is wrong with local contents is the machine's to find, for the reference.
+        assert!(!output.status.success() || differs(&path), "{name}");
         let (config, report) = ours(&path);
         if config.is_some() || !report.has_errors() {
             faults += &format!("{name} compiles\n");

@@ -6,6 +6,7 @@
 pub(crate) mod boot_device;
 pub(crate) mod data_url;
 pub(crate) mod disk;
+pub(crate) mod hash;
 pub(crate) mod ignition;
 pub(crate) mod luks;
 pub(crate) mod mode;
