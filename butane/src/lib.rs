@@ -20,8 +20,10 @@ mod schema;
 mod sugar;
 mod tree;
 mod validate;
+mod verify;
 mod version;
 
 pub use compile::{Options, Warnings, compile};
 pub use compose::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
+pub use verify::{Source, VerifyError, verify_units};

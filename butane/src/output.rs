@@ -19,6 +19,11 @@ impl IgnitionConfig {
         IgnitionConfig { tree }
     }
 
+    /// The config with Ignition's names, each value with its place.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The config as values of the `ignition-config` crate, for the specification it is written to.
     pub fn typed(&self) -> Config {
         let (config, unused) = Config::parse_str(&self.to_json()).expect(
