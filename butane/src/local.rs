@@ -7,6 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
+use crate::tree::{Findings, Origin};
+
 /// The largest file that is put into a config, in bytes. Ignition keeps the whole config in memory, several times.
 pub(crate) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -40,6 +42,19 @@ impl LocalError {
             Self::TooLarge { .. } => Some("let the machine fetch it, with `source`"),
         }
     }
+}
+
+/// Reports at `origin` why a local path was not read.
+pub(crate) fn report(error: &LocalError, origin: &Origin, findings: &mut Findings) {
+    let finding = findings.error(origin, error.to_string());
+    if let Some(hint) = error.hint() {
+        finding.hint(hint);
+    }
+}
+
+/// What findings call the file at `path` below `files_dir`.
+pub(crate) fn name(files_dir: &Utf8Path, path: &str) -> Utf8PathBuf {
+    files_dir.join(path.trim_start_matches('/'))
 }
 
 /// Reads the file at `path` below `files_dir`.

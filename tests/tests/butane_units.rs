@@ -3,9 +3,11 @@
 // clippy.toml allows it in tests; the helpers beside them are as much test.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::path::Path;
 
-use basalt_butane::{Options, Source, VerifyError, Warnings, compile, verify_units};
+use basalt_butane::{Options, Output, Source, VerifyError, Warnings, compile, verify_units};
+use camino::Utf8Path;
 use e2e::peers::peer;
 
 const CONFIG: &str = "variant: fcos
@@ -68,11 +70,11 @@ fn systemd_has_its_say_at_the_lines_of_the_butane_text() {
     let folder = tempfile::tempdir().unwrap();
     let marker = folder.path().join("marker");
     let text = CONFIG.replace("MARKER", marker.to_str().unwrap());
-    let options = Options { files_dir: None, warnings: Warnings::Allowed };
+    let options = Options { files_dir: None, warnings: Warnings::Allowed, output: Output::Variant };
     let (config, report) = compile("a.bu", text.as_bytes(), &options);
     let config = config.unwrap_or_else(|| panic!("{report}"));
     let source = Source { file: "a.bu", bytes: text.as_bytes() };
-    let report = verify_units(&config, &[source], None, &systemd.program).unwrap();
+    let report = verify_units(config.ignition(), &[source], None, &systemd.program).unwrap();
     let found: Vec<String> = report
         .sorted()
         .iter()
@@ -104,10 +106,36 @@ fn systemd_has_its_say_at_the_lines_of_the_butane_text() {
 }
 
 #[test]
+fn units_from_local_files_have_the_lines_of_those() {
+    let Some(systemd) = peer("systemd-analyze") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let files = Utf8Path::from_path(folder.path()).unwrap();
+    fs::write(files.join("a.service"), "[Service]\nExecStart=/usr/bin/a\n Typ=simple\n").unwrap();
+    let text = "variant: fcos
+version: 1.5.0
+systemd:
+  units:
+    - name: a.service
+      contents_local: a.service
+";
+    let options =
+        Options { files_dir: Some(files), warnings: Warnings::Allowed, output: Output::Variant };
+    let (config, report) = compile("a.bu", text.as_bytes(), &options);
+    let config = config.unwrap_or_else(|| panic!("{report}"));
+    let source = Source { file: "a.bu", bytes: text.as_bytes() };
+    let report = verify_units(config.ignition(), &[source], Some(files), &systemd.program).unwrap();
+    let [finding] = report.sorted()[..] else { panic!("{report}") };
+    assert_eq!(finding.file, files.join("a.service"));
+    assert_eq!(finding.place.to_string(), "3:2");
+    assert_eq!(finding.path, "$.systemd.units.0.contents_local");
+}
+
+#[test]
 fn without_systemd_there_is_a_note() {
-    let options = Options { files_dir: None, warnings: Warnings::Allowed };
+    let options = Options { files_dir: None, warnings: Warnings::Allowed, output: Output::Variant };
     let config = compile("a.bu", CONFIG.as_bytes(), &options).0.unwrap();
-    let verified = verify_units(&config, &[], None, Path::new("/nowhere/systemd-analyze"));
+    let verified =
+        verify_units(config.ignition(), &[], None, Path::new("/nowhere/systemd-analyze"));
     let error = verified.unwrap_err();
     assert!(matches!(error, VerifyError::Missing(_)), "{error}");
     assert!(error.to_string().contains("/nowhere/systemd-analyze"));

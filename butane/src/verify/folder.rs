@@ -115,7 +115,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, Warnings, compile};
+    use crate::{Options, Output, Warnings, compile};
 
     #[test]
     fn units_become_files() {
@@ -131,10 +131,11 @@ systemd:
   - {name: enabled.service, enabled: true}
   - {name: d@.service, dropins: [{name: ../out.conf, contents: '[Unit]'}, {name: e.conf, contents: '[Unit]'}]}
 ";
-        let options = Options { files_dir: None, warnings: Warnings::Allowed };
+        let options =
+            Options { files_dir: None, warnings: Warnings::Allowed, output: Output::Variant };
         let (config, report) = compile("a.bu", text.as_bytes(), &options);
         let config = config.unwrap_or_else(|| panic!("{report}"));
-        let parts = parts(config.tree());
+        let parts = parts(config.ignition().tree());
         let found: Vec<(&str, bool)> =
             parts.iter().map(|part| (part.path.as_str(), part.is_stand_in)).collect();
         assert_eq!(

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 
 use super::Source;
 use super::folder::Contents;
+use crate::local;
 use crate::tree::Origin;
 
 /// The texts that lines are looked up in; each is read when the first line of it is asked for.
@@ -36,7 +37,7 @@ impl<'a> Lines<'a> {
         let Some(written) = value(&text.root, &whole.path) else { return whole };
         let Some(scalar) = written.as_scalar() else { return whole };
         if let Some(files_dir) = files_dir.filter(|_| whole.path.ends_with("_local")) {
-            let file = files_dir.join(scalar.text.trim_start_matches('/'));
+            let file = local::name(files_dir, &scalar.text);
             let line_text = contents.text.lines().nth(line.saturating_sub(1) as usize);
             let place = Place { line, column: line_text.map_or(1, column) };
             return Origin { file: file.as_str().into(), ..whole }.at(place);
