@@ -101,9 +101,7 @@ pub(crate) fn check_repeats(written: &Tree, check: &mut Check) {
 pub(crate) fn check_left_out(written: &Tree, check: &mut Check) {
     let Some(section) = written.get("openshift") else { return };
     for (name, _) in FIELDS {
-        if let Some(value) = section.get(name)
-            && json(value).is_some()
-        {
+        if let Some(value) = section.get(name) {
             check
                 .warning(
                     &value.origin,

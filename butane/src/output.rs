@@ -63,14 +63,15 @@ impl IgnitionConfig {
 /// A mapping of type `ty`, without the fields that say nothing.
 fn object(tree: &Tree, ty: &'static Type, target: &'static Target) -> Json {
     let entries = tree.entries().iter().filter_map(|(name, value)| {
-        let kind = ty.ignition_field(name, target)?.kind;
+        let field = ty.ignition_field(name, target)?;
+        let kind = field.kind;
         let json = match kind {
             Kind::Map(ty) => object(value, ty, target),
             Kind::Maps(ty, _) => value.list().iter().map(|item| object(item, ty, target)).collect(),
             Kind::Texts(_) => value.list().iter().map(scalar).collect(),
             _ => scalar(value),
         };
-        (!says_nothing(&json, kind)).then(|| ((*name).to_owned(), json))
+        (field.kept_when_empty || !says_nothing(&json, kind)).then(|| ((*name).to_owned(), json))
     });
     Json::Object(entries.collect::<Map<_, _>>())
 }

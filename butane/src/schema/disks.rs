@@ -80,7 +80,10 @@ pub(crate) static LUKS: Type = Type::new(
     "an encrypted volume",
     &[
         same("cex", Map(&CEX), V0_6, "Unlocking by a crypto card of IBM Z."),
-        same("clevis", Map(&CLEVIS), V0_3, "How it is unlocked."),
+        same("clevis", Map(&CLEVIS), V0_3, "How it is unlocked.")
+            .until(Base::V0_4)
+            .kept_when_empty(),
+        same("clevis", Map(&CLEVIS), V0_4, "How it is unlocked."),
         same("device", Text, V0_3, "The absolute path of the device."),
         same("discard", Flag, V0_5, "Whether the disk learns which blocks are free."),
         field("key_file", "keyFile", Map(&RESOURCE), V0_3, "The key."),

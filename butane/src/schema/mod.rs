@@ -74,6 +74,8 @@ pub(crate) struct Field {
     pub since: Since,
     /// The base version that took it away, or gave it another kind in a row of its own.
     pub until: Option<Base>,
+    /// Whether a mapping is printed even when it is empty.
+    pub kept_when_empty: bool,
     /// One sentence.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
     pub doc: &'static str,
@@ -196,6 +198,12 @@ impl Field {
         self.until = Some(until);
         self
     }
+
+    /// A mapping that is printed even when it is empty.
+    const fn kept_when_empty(mut self) -> Field {
+        self.kept_when_empty = true;
+        self
+    }
 }
 
 impl Key {
@@ -227,7 +235,15 @@ const fn field(
     since: Since,
     doc: &'static str,
 ) -> Field {
-    Field { name: Some(name), ignition: Some(ignition), kind, since, until: None, doc }
+    Field {
+        name: Some(name),
+        ignition: Some(ignition),
+        kind,
+        since,
+        until: None,
+        kept_when_empty: false,
+        doc,
+    }
 }
 
 /// A field that both languages call the same.
@@ -237,12 +253,28 @@ const fn same(name: &'static str, kind: Kind, since: Since, doc: &'static str) -
 
 /// A field that only Butane has.
 const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) -> Field {
-    Field { name: Some(name), ignition: None, kind, since, until: None, doc }
+    Field {
+        name: Some(name),
+        ignition: None,
+        kind,
+        since,
+        until: None,
+        kept_when_empty: false,
+        doc,
+    }
 }
 
 /// A field that only Ignition has.
 const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field { name: None, ignition: Some(ignition), kind, since: V0_1, until: None, doc }
+    Field {
+        name: None,
+        ignition: Some(ignition),
+        kind,
+        since: V0_1,
+        until: None,
+        kept_when_empty: false,
+        doc,
+    }
 }
 
 #[cfg(test)]
