@@ -22,6 +22,7 @@ mod resource;
 mod schema;
 mod sugar;
 mod tree;
+mod unknown;
 mod validate;
 mod verify;
 mod version;

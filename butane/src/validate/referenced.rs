@@ -292,7 +292,9 @@ mod tests {
         check(with("3.3.0", keyed), &[]);
         check(
             with("3.2.0", keyed),
-            &["base.ign:1:36: warning: $.kernelArguments: a config has no `kernelArguments`"],
+            &[
+                "base.ign:1:36: warning: $.kernelArguments: a config has no `kernelArguments`\n  hint: version 3.3.0 of the specification has it",
+            ],
         );
         check(
             with("3.4.0", ""),
