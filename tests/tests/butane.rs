@@ -197,6 +197,10 @@ fn ignition_accepts_what_comes_out() {
     for path in configs("good") {
         let (config, report) = ours(&path);
         let config = config.unwrap_or_else(|| panic!("{report}"));
+        // The validator knows what is final.
+        if config.ignition().version().ends_with("-experimental") {
+            continue;
+        }
         for json in [config.ignition().to_json(), config.ignition().to_json_pretty()] {
             let output = feed(Command::new(&validate.program).arg("-"), &json);
             let said = String::from_utf8_lossy(&output.stderr);

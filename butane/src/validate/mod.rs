@@ -10,6 +10,7 @@ pub(crate) mod grub;
 pub(crate) mod hash;
 pub(crate) mod ignition;
 mod inner;
+pub(crate) mod install;
 pub(crate) mod luks;
 pub(crate) mod mode;
 pub(crate) mod openshift;
