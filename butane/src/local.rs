@@ -54,7 +54,7 @@ pub(crate) fn report(error: &LocalError, origin: &Origin, findings: &mut Finding
 
 /// What findings call the file at `path` below `files_dir`.
 pub(crate) fn name(files_dir: &Utf8Path, path: &str) -> Utf8PathBuf {
-    files_dir.join(path.trim_start_matches('/'))
+    files_dir.join(clean(path).unwrap_or_else(|| path.to_owned()))
 }
 
 /// Reads the file at `path` below `files_dir`.
@@ -121,26 +121,38 @@ pub(crate) fn folder(files_dir: Option<&Utf8Path>, path: &str) -> Result<Utf8Pat
     Err(LocalError::NoFolder(path.to_owned()))
 }
 
+/// The symbolic link at `path` below `files_dir`, when there is one and not what it leads to. The files directory
+/// itself may be one.
+pub(crate) fn link(files_dir: Option<&Utf8Path>, path: &str) -> Option<Utf8PathBuf> {
+    let clean = clean(path).filter(|path| !path.is_empty())?;
+    let link = files_dir?.join(clean);
+    link.is_symlink().then_some(link)
+}
+
 /// Where `path` is: cleaned, then with all symbolic links followed, and below `files_dir` both times.
 fn locate(files_dir: Option<&Utf8Path>, path: &str) -> Result<Utf8PathBuf, LocalError> {
     let files_dir = files_dir.ok_or(LocalError::NoFilesDir)?;
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop().ok_or_else(|| LocalError::Outside(path.to_owned()))?;
-            }
-            part => parts.push(part),
-        }
-    }
+    let clean = clean(path).ok_or_else(|| LocalError::Outside(path.to_owned()))?;
     let io = |error| LocalError::Io { path: path.to_owned(), error };
     let base = files_dir.canonicalize_utf8().map_err(io)?;
-    let found = base.join(parts.join("/")).canonicalize_utf8().map_err(io)?;
+    let found = base.join(clean).canonicalize_utf8().map_err(io)?;
     if !found.starts_with(&base) {
         return Err(LocalError::LinkOutside(path.to_owned()));
     }
     Ok(found)
+}
+
+/// A path below the files directory in its simplest form; `None` leads out of it.
+fn clean(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 #[cfg(test)]
