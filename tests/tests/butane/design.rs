@@ -11,8 +11,6 @@ const OURS: &[(&str, &str)] =
 /// Findings of the reference that we do not have, by a part of their message.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("unused key <<", "merge keys are understood, and so they are used (butane#507)"),
-    ("looking for beginning of value", "our finding is at the inner config"),
-    ("unexpected end of JSON input", "our finding is at the inner config"),
     ("context tree does not match content tree", "aliases and null are followed: places are right"),
 ];
 
@@ -61,7 +59,7 @@ fn makes_items(text: &str) -> bool {
 }
 
 fn is_of_storage(path: &str) -> bool {
-    ["disks", "filesystems", "luks", "raid"]
+    ["disks", "files", "filesystems", "luks", "raid"]
         .iter()
         .any(|list| path.starts_with(&format!("$.storage.{list}.")))
 }
