@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use basalt_butane::{Layout, Options, Output, Warnings, compile};
-use basalt_model::report::{Report, Severity};
+use basalt_model::report::{Place, Report, Severity};
 use camino::Utf8Path;
 use serde_json::Value;
 
@@ -151,6 +151,18 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
             }
         }
     }
+}
+
+/// Whether both find the same at the same places, and nothing else: not even what only one is meant to find.
+pub(crate) fn finds_the_same(ours: &Ours, theirs: &Answer) -> bool {
+    let place = &|place: Place| (place.line, place.column);
+    let ours = ours.report.sorted();
+    let ours: BTreeSet<_> = ours
+        .iter()
+        .map(|finding| (finding.severity, place(finding.place), finding.path.as_str()))
+        .collect();
+    let theirs = theirs.entries.iter().map(place_of);
+    ours == theirs.map(|(severity, line, column, path)| (severity, (line, column), path)).collect()
 }
 
 fn place_of(entry: &Entry) -> Found<'_> {

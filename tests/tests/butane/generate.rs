@@ -222,6 +222,11 @@ impl Generator<'_> {
             }
         }
         self.odd_keys(&mut entries, fields);
+        // What is at hand has another hash than the pool's, and that is all that would be found.
+        let is_at_hand = entries.iter().any(|(key, _)| matches!(key.as_str(), "inline" | "local"));
+        if is_at_hand && !self.is_twist() {
+            entries.retain(|(key, _)| key != "verification");
+        }
         let node = Node::Map(entries);
         if self.is_twist() && self.random.percent(10) {
             return self.anchored(node);
