@@ -6,7 +6,9 @@ use basalt_model::yaml;
 use camino::Utf8Path;
 
 use crate::decode::{Language, decode};
+use crate::filter;
 use crate::lower::{Context, lower, sort};
+use crate::machine_config::{self, MachineConfig};
 use crate::output::IgnitionConfig;
 use crate::schema::config::CONFIG;
 use crate::sugar;
@@ -21,6 +23,49 @@ pub struct Options<'a> {
     pub files_dir: Option<&'a Utf8Path>,
     /// What a warning means.
     pub warnings: Warnings,
+    /// What comes out.
+    pub output: Output,
+}
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// What the variant's systems take: a MachineConfig for openshift, an Ignition config for all others.
+    Variant,
+    /// An Ignition config in any case (`--raw`).
+    Ignition,
+}
+
+/// How JSON is laid out; YAML has one form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// All in one line.
+    Compact,
+    /// With two spaces of indentation.
+    Pretty,
+}
+
+/// A config that was compiled: it has passed all rules.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    ignition: IgnitionConfig,
+    machine_config: Option<MachineConfig>,
+}
+
+impl Compiled {
+    /// The config as text with a final newline.
+    pub fn text(&self, layout: Layout) -> String {
+        match (&self.machine_config, layout) {
+            (Some(machine_config), _) => machine_config.to_yaml(&self.ignition),
+            (None, Layout::Compact) => self.ignition.to_json(),
+            (None, Layout::Pretty) => self.ignition.to_json_pretty(),
+        }
+    }
+
+    /// The Ignition config, also when it is part of a MachineConfig.
+    pub fn ignition(&self) -> &IgnitionConfig {
+        &self.ignition
+    }
 }
 
 /// What a warning means.
@@ -35,15 +80,25 @@ pub enum Warnings {
 /// Compiles one Butane config. `file` is only used to name the text in findings.
 ///
 /// The config is there when the report has no errors. Findings come from all stages: reading the YAML, Butane's own
-/// rules, local files, and Ignition's rules for what comes out, each at the YAML that caused it. Reads only below
-/// [`Options::files_dir`]; symbolic links that lead out of it are refused.
-pub fn compile(file: &str, bytes: &[u8], options: &Options) -> (Option<IgnitionConfig>, Report) {
+/// rules, local files, what the variant does not take, and Ignition's rules for what comes out, each at the YAML that
+/// caused it. Reads only below [`Options::files_dir`]; symbolic links that lead out of it are refused.
+pub fn compile(file: &str, bytes: &[u8], options: &Options) -> (Option<Compiled>, Report) {
     let mut findings = Findings::new(file);
-    let tree = to_tree(file, bytes, options.files_dir, &mut findings);
-    if let Some((tree, target)) = &tree {
-        judge(tree, target, &mut findings);
+    let lowered = to_tree(file, bytes, options, &mut findings);
+    if let Some(lowered) = &lowered {
+        judge(&lowered.config, lowered.target, options.output, &mut findings);
     }
-    finish(tree.map(|(tree, _)| tree), findings, options.warnings)
+    finish(lowered, findings, options)
+}
+
+/// A config after everything but the rules for the finished config.
+#[derive(Clone, Debug)]
+pub(crate) struct Lowered {
+    /// With Ignition's names.
+    pub config: Tree,
+    pub target: &'static Target,
+    /// What else a MachineConfig has.
+    pub machine_config: MachineConfig,
 }
 
 /// Everything up to the rules for the finished config. `None` means that errors were reported; a tree does not mean
@@ -51,21 +106,28 @@ pub fn compile(file: &str, bytes: &[u8], options: &Options) -> (Option<IgnitionC
 pub(crate) fn to_tree(
     file: &str,
     bytes: &[u8],
-    files_dir: Option<&Utf8Path>,
+    options: &Options,
     findings: &mut Findings,
-) -> Option<(Tree, &'static Target)> {
+) -> Option<Lowered> {
     let Some(root) = yaml::parse(bytes, &mut findings.0)?.first else {
         version::nothing(file, findings);
         return None;
     };
     let target = version::target(&root, file, findings)?;
     let origin = Origin::root(file, root.place);
-    let written = decode(&root, &CONFIG, Language::Butane(target.base), origin, findings);
-    validate::butane(&written, &CONFIG, findings);
-    let mut context = Context { files_dir, findings };
+    let written = decode(&root, &CONFIG, Language::Butane(target), origin, findings);
+    validate::butane(&written, &CONFIG, target, findings);
+    if target.openshift.is_some() {
+        validate::with(findings, target, |check| match options.output {
+            Output::Variant => machine_config::check_repeats(&written, check),
+            Output::Ignition => machine_config::check_left_out(&written, check),
+        });
+    }
+    let mut context = Context { files_dir: options.files_dir, target, findings };
     let mut config = lower(&written, &CONFIG, &mut context);
     set_version(&written, &mut config, target);
-    Some((sugar::expand(&written, config, &mut context), target))
+    let config = sugar::expand(&written, config, &mut context);
+    Some(Lowered { config, target, machine_config: MachineConfig::of(&written) })
 }
 
 fn set_version(written: &Tree, config: &mut Tree, target: &Target) {
@@ -75,32 +137,44 @@ fn set_version(written: &Tree, config: &mut Tree, target: &Target) {
         sort(config);
     }
     if let Some(ignition) = config.get_mut("ignition") {
-        ignition.set("version", Tree::text_at(&origin, target.ignition));
+        ignition.set("version", Tree::text_at(&origin, target.spec.as_str()));
         sort(ignition);
     }
 }
 
 /// Applies the rules for a finished config.
-pub(crate) fn judge(config: &Tree, target: &Target, findings: &mut Findings) {
-    validate::ignition(config, &CONFIG, findings);
-    if target.variant == "fcos" {
-        validate::with(findings, |check| disk::system_partitions(config, check));
-    }
+pub(crate) fn judge(
+    config: &Tree,
+    target: &'static Target,
+    output: Output,
+    findings: &mut Findings,
+) {
+    validate::ignition(config, &CONFIG, target, findings);
+    validate::with(findings, target, |check| {
+        if target.fcos.is_some() {
+            disk::system_partitions(config, check);
+        }
+        validate::openshift::finished(config, check);
+        // The operator's rules are for MachineConfigs; a bare Ignition config is for a machine that it does not manage.
+        if target.openshift.is_none() || output == Output::Variant {
+            filter::check(config, &CONFIG, target.filters, check);
+        }
+    });
 }
 
 /// The config, when nothing speaks against it, and the report: sorted by place, nothing twice.
 pub(crate) fn finish(
-    config: Option<Tree>,
+    lowered: Option<Lowered>,
     findings: Findings,
-    warnings: Warnings,
-) -> (Option<IgnitionConfig>, Report) {
+    options: &Options,
+) -> (Option<Compiled>, Report) {
     let mut report = Report::new("");
     let mut last = None;
     for finding in findings.0.sorted() {
         if last == Some(finding) {
             continue;
         }
-        let severity = match warnings {
+        let severity = match options.warnings {
             Warnings::Allowed => finding.severity,
             Warnings::Refused => Severity::Error,
         };
@@ -112,6 +186,13 @@ pub(crate) fn finish(
         new.hint.clone_from(&finding.hint);
         last = Some(finding);
     }
-    let config = config.filter(|_| !report.has_errors()).map(IgnitionConfig::new);
-    (config, report)
+    let compiled = lowered.filter(|_| !report.has_errors()).map(|lowered| {
+        let is_machine_config =
+            lowered.target.openshift.is_some() && options.output == Output::Variant;
+        Compiled {
+            ignition: IgnitionConfig::new(lowered.config, lowered.target),
+            machine_config: is_machine_config.then_some(lowered.machine_config),
+        }
+    });
+    (compiled, report)
 }

@@ -4,11 +4,12 @@ use basalt_model::node::Node;
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
-use crate::compile::{Warnings, finish, judge, to_tree};
+use crate::compile::{Layout, Lowered, Options, Output, Warnings, finish, judge, to_tree};
 use crate::merge::{Change, ChangeKind, merge};
 use crate::node;
 use crate::schema::config::CONFIG;
 use crate::tree::{Findings, Tree};
+use crate::version::Target;
 
 /// A Butane file that a person wrote for a node, besides what Basalt makes.
 #[derive(Clone, Debug)]
@@ -40,25 +41,46 @@ pub fn compile_node(
     let butane = node::butane(node);
     let file = format!("{}.bu", node.name);
     let mut findings = Findings::new(&file);
-    let base = to_tree(&file, butane.as_bytes(), None, &mut findings);
+    let options = Options { files_dir, warnings: Warnings::Allowed, output: Output::Ignition };
+    let base =
+        to_tree(&file, butane.as_bytes(), &Options { files_dir: None, ..options }, &mut findings);
     let compiled: Vec<_> = extras
         .iter()
-        .map(|extra| to_tree(&extra.file, &extra.bytes, files_dir, &mut findings))
+        .map(|extra| to_tree(&extra.file, &extra.bytes, &options, &mut findings))
         .collect();
-    let merged = base.map(|(base, target)| {
-        let mut config = base;
-        for (extra, _) in compiled.into_iter().flatten() {
-            refuse_replacement(&extra, &mut findings);
+    let merged = base.map(|base| {
+        let (mut config, target) = (base.config, base.target);
+        for extra in compiled.into_iter().flatten() {
+            if !refuse_target(&extra, target, &mut findings) {
+                continue;
+            }
+            refuse_replacement(&extra.config, &mut findings);
             let mut changes = Vec::new();
-            config = merge(config, extra, &CONFIG, &mut changes);
+            config = merge(config, extra.config, &CONFIG, target, &mut changes);
             changes.iter().for_each(|change| judge_change(change, &file, &mut findings));
         }
-        judge(&config, target, &mut findings);
-        config
+        judge(&config, target, options.output, &mut findings);
+        Lowered { config, ..base }
     });
-    let (config, report) = finish(merged, findings, Warnings::Allowed);
-    let config = config.map(|config| NodeConfig { butane, ignition: config.to_json_pretty() });
+    let (config, report) = finish(merged, findings, &options);
+    let config = config.map(|config| NodeConfig { butane, ignition: config.text(Layout::Pretty) });
     (config, report)
+}
+
+/// What is merged is written to the same specification, and for the same operating system.
+fn refuse_target(extra: &Lowered, target: &Target, findings: &mut Findings) -> bool {
+    let is_same = std::ptr::eq(extra.target, target);
+    if !is_same {
+        let wanted = format!("{} {}", target.variant, target.version);
+        let found = format!("{} {}", extra.target.variant, extra.target.version);
+        findings
+            .error(
+                &extra.config.origin,
+                format!("the nodes' configs are `{wanted}`, not `{found}`"),
+            )
+            .hint(format!("write `variant: {}` and `version: {}`", target.variant, target.version));
+    }
+    is_same
 }
 
 /// `ignition.config.replace` would throw away everything else.

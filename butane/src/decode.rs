@@ -12,23 +12,23 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::schema::{Field, Kind, Type};
 use crate::tree::{Findings, Origin, Tree, Value};
-use crate::version::Base;
+use crate::version::Target;
 
 /// The language a text is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Language {
-    /// Butane, with the fields of a base version.
-    Butane(Base),
-    /// Ignition's own JSON.
-    Ignition,
+    /// Butane, with the fields of a target.
+    Butane(&'static Target),
+    /// Ignition's own JSON, in the specification of a target.
+    Ignition(&'static Target),
 }
 
 impl Language {
     /// What the language calls a field, when it has it.
     fn name(self, field: &Field) -> Option<&'static str> {
         match self {
-            Language::Butane(base) => field.name.filter(|_| field.since <= base),
-            Language::Ignition => field.ignition,
+            Language::Butane(target) => field.name.filter(|_| field.is_in(target)),
+            Language::Ignition(target) => field.ignition.filter(|_| field.is_in(target)),
         }
     }
 }
@@ -89,6 +89,7 @@ impl Decoder<'_> {
             Kind::Map(ty) => self.map(yaml, ty, origin),
             Kind::Texts(_) => self.list(yaml, Kind::Text, origin),
             Kind::Maps(ty, _) => self.list(yaml, Kind::Map(ty), origin),
+            Kind::Labels => self.labels(yaml, origin),
         })
     }
 
@@ -115,7 +116,7 @@ impl Decoder<'_> {
         }
         self.scalar(yaml, kind, origin, |resolved| match resolved {
             Resolved::Text(text) => Some(Value::Text((*text).to_owned())),
-            Resolved::Plain(scalar) if language != Language::Ignition => {
+            Resolved::Plain(scalar) if matches!(language, Language::Butane(_)) => {
                 Some(Value::Text(scalar.text.clone()))
             }
             _ => None,
@@ -234,12 +235,32 @@ impl Decoder<'_> {
         }
     }
 
+    /// A mapping of any names to texts.
+    fn labels(&mut self, yaml: &Yaml, origin: Origin) -> Tree {
+        if !matches!(yaml.resolved().value, YamlValue::Map(_)) {
+            return self.wrong_kind(yaml, Kind::Labels, origin);
+        }
+        let mut entries = Vec::new();
+        self.gather(yaml, &origin, &mut HashSet::new(), &mut entries);
+        let mut labels = Vec::new();
+        for (key, value) in entries {
+            let Some(name) = key.as_scalar() else {
+                self.findings.error(&origin.clone().at(key.place), "a key is text");
+                continue;
+            };
+            let place = origin.below(&name.text).at(value.place);
+            let text = self.value(value, Kind::RequiredText, place.clone());
+            labels.push((name.text.clone(), text.unwrap_or_else(|| Tree::text_at(&place, ""))));
+        }
+        Tree { origin, value: Value::Labels(labels) }
+    }
+
     fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
         let language = self.language;
-        let later = ty.butane_field(name).filter(|_| language != Language::Ignition);
+        let is_later = matches!(language, Language::Butane(_)) && ty.butane_field(name).is_some();
         let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
-        if later.is_some() {
-            finding.hint("a later version of the variant has it");
+        if is_later {
+            finding.hint("another variant or version has it");
         } else if let Some(near) =
             closest(name, ty.fields.iter().filter_map(|field| language.name(field)))
         {

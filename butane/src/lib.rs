@@ -9,9 +9,12 @@
 
 mod compile;
 mod compose;
+mod contents;
 mod decode;
+mod filter;
 mod local;
 mod lower;
+mod machine_config;
 mod merge;
 pub mod node;
 mod output;
@@ -22,6 +25,6 @@ mod tree;
 mod validate;
 mod version;
 
-pub use compile::{Options, Warnings, compile};
+pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
 pub use compose::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::tree::{Findings, Origin};
+
 /// The largest file that is put into a config, in bytes. Ignition keeps the whole config in memory, several times.
 pub(crate) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -37,6 +39,14 @@ impl LocalError {
             Self::NoFile { .. } | Self::NoFolder(_) | Self::Io { .. } => None,
             Self::TooLarge { .. } => Some("let the machine fetch it, with `source`"),
         }
+    }
+}
+
+/// Reports at `origin` why a local path was not read.
+pub(crate) fn report(error: &LocalError, origin: &Origin, findings: &mut Findings) {
+    let finding = findings.error(origin, error.to_string());
+    if let Some(hint) = error.hint() {
+        finding.hint(hint);
     }
 }
 

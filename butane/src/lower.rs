@@ -3,14 +3,18 @@
 
 use camino::Utf8Path;
 
+use crate::contents;
 use crate::resource;
 use crate::schema::{Kind, Lowering, Type};
 use crate::tree::{Findings, Tree, Value};
+use crate::version::Target;
 
 /// What lowering needs besides the tree.
 pub(crate) struct Context<'a> {
     /// The folder that `local` paths are below; without it none are read.
     pub files_dir: Option<&'a Utf8Path>,
+    /// What the config is lowered to.
+    pub target: &'static Target,
     pub findings: &'a mut Findings,
 }
 
@@ -20,7 +24,7 @@ pub(crate) fn lower(tree: &Tree, ty: &'static Type, context: &mut Context) -> Tr
         return tree.clone();
     }
     let mut entries = Vec::new();
-    for field in ty.fields {
+    for field in ty.of(context.target) {
         let (Some(name), Some(ignition)) = (field.name, field.ignition) else { continue };
         match tree.get(name) {
             Some(value) => entries.push((ignition, lower_value(value, field.kind, context))),
@@ -34,6 +38,8 @@ pub(crate) fn lower(tree: &Tree, ty: &'static Type, context: &mut Context) -> Tr
     match ty.lowering {
         Lowering::Plain => {}
         Lowering::Resource => resource::fill(tree, &mut lowered, context),
+        Lowering::Unit => contents::fill_unit(tree, &mut lowered, context),
+        Lowering::User => contents::fill_keys(tree, &mut lowered, context),
     }
     sort(&mut lowered);
     lowered

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use crate::lower::sort;
 use crate::schema::{Field, Kind, Type};
 use crate::tree::{Origin, Tree, Value};
+use crate::version::Target;
 
 /// The child changed something of the parent.
 #[derive(Debug)]
@@ -33,17 +34,19 @@ pub(crate) enum ChangeKind {
     Added,
 }
 
-/// Merges `child` into `parent`; both are mappings of type `ty` with Ignition's names.
+/// Merges `child` into `parent`; both are mappings of type `ty` with Ignition's names, in the specification of `target`.
 pub(crate) fn merge(
     parent: Tree,
     child: Tree,
     ty: &'static Type,
+    target: &'static Target,
     changes: &mut Vec<Change>,
 ) -> Tree {
-    Merger { changes }.map(parent, child, ty, "", true)
+    Merger { target, changes }.map(parent, child, ty, "", true)
 }
 
 struct Merger<'c> {
+    target: &'static Target,
     changes: &'c mut Vec<Change>,
 }
 
@@ -58,11 +61,11 @@ impl Merger<'_> {
         is_section: bool,
     ) -> Tree {
         let origin = child.origin.clone();
-        let keys = ChildKeys::of(&child, ty);
+        let keys = ChildKeys::of(&child, ty, self.target);
         let parent_origin = parent.origin.clone();
         let (mut parent, mut child) = (fields(parent), fields(child));
         let mut merged = Vec::new();
-        for field in ty.fields {
+        for field in ty.of(self.target) {
             let Some(name) = field.ignition else { continue };
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             let value = match (parent.remove(name), child.remove(name)) {
@@ -203,11 +206,11 @@ struct ChildKeys {
 }
 
 impl ChildKeys {
-    fn of(child: &Tree, ty: &'static Type) -> ChildKeys {
+    fn of(child: &Tree, ty: &'static Type, target: &'static Target) -> ChildKeys {
         let mut places = HashMap::new();
         for group in ty.shared {
             for name in group.iter() {
-                let Some(field) = ty.ignition_field(name) else { continue };
+                let Some(field) = ty.ignition_field(name, target) else { continue };
                 for item in child.items(name) {
                     if let Some(key) = key(item, field) {
                         places.insert((group[0], key), (*name, item.origin.clone()));
@@ -251,27 +254,31 @@ fn items(tree: Tree) -> Vec<Tree> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Warnings, finish, to_tree};
+    use crate::compile::{Lowered, Options, Output, Warnings, finish, to_tree};
     use crate::schema::config::CONFIG;
     use crate::tree::Findings;
 
     /// Merges two configs; gives the JSON without its head, and what changed: `path kind parent child`.
     fn merged(parent: &str, child: &str) -> (String, Vec<String>) {
         let mut findings = Findings::new("a.bu");
+        let options =
+            Options { files_dir: None, warnings: Warnings::Refused, output: Output::Ignition };
         let mut tree = |text: &str| {
             let text = format!("variant: fcos\nversion: 1.4.0\n{text}");
-            to_tree("a.bu", text.as_bytes(), None, &mut findings).unwrap().0
+            to_tree("a.bu", text.as_bytes(), &options, &mut findings).unwrap()
         };
         let (parent, child) = (tree(parent), tree(child));
         let mut changes = Vec::new();
-        let merged = merge(parent, child, &CONFIG, &mut changes);
+        let merged =
+            merge(parent.config.clone(), child.config, &CONFIG, parent.target, &mut changes);
         let changes = changes
             .iter()
             .filter(|change| change.path != "ignition.version")
             .map(|change| format!("{} {:?} {}", change.path, change.kind, change.child.place));
         let changes = changes.collect();
-        let (config, report) = finish(Some(merged), findings, Warnings::Refused);
-        let json = config.unwrap_or_else(|| panic!("{report}")).to_json();
+        let (config, report) =
+            finish(Some(Lowered { config: merged, ..parent }), findings, &options);
+        let json = config.unwrap_or_else(|| panic!("{report}")).ignition().to_json();
         (json.trim().replace(r#"{"ignition":{"version":"3.3.0"},"#, "{"), changes)
     }
 

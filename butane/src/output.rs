@@ -6,46 +6,62 @@ use serde_json::{Map, Value as Json};
 use crate::schema::config::CONFIG;
 use crate::schema::{Kind, Type};
 use crate::tree::{Tree, Value};
+use crate::version::{Spec, Target};
 
 /// A compiled config: it has passed all rules.
 #[derive(Clone, Debug)]
 pub struct IgnitionConfig {
     tree: Tree,
+    target: &'static Target,
 }
 
 impl IgnitionConfig {
     /// `tree` has Ignition's names and no broken values.
-    pub(crate) fn new(tree: Tree) -> IgnitionConfig {
-        IgnitionConfig { tree }
+    pub(crate) fn new(tree: Tree, target: &'static Target) -> IgnitionConfig {
+        IgnitionConfig { tree, target }
     }
 
-    /// The config as values of the `ignition-config` crate, for the specification it is written to.
-    pub fn typed(&self) -> Config {
+    /// The config as values of the `ignition-config` crate, for the specification it is written to; absent for an
+    /// experimental one, which the crate does not know.
+    pub fn typed(&self) -> Option<Config> {
+        if self.target.spec == Spec::V3_7 {
+            return None;
+        }
         let (config, unused) = Config::parse_str(&self.to_json()).expect(
             "the tables hold what the specification has, and required fields are always set",
         );
         debug_assert!(unused.is_empty(), "{unused:?}");
-        config
+        Some(config)
+    }
+
+    /// The version of the specification it is written to: `3.3.0`.
+    pub fn version(&self) -> &'static str {
+        self.target.spec.as_str()
+    }
+
+    /// The config as a tree of JSON values.
+    pub(crate) fn to_value(&self) -> Json {
+        object(&self.tree, &CONFIG, self.target)
     }
 
     /// JSON in one line, with a final newline: what a machine gets.
     pub fn to_json(&self) -> String {
-        finish(serde_json::to_string(&object(&self.tree, &CONFIG)))
+        finish(serde_json::to_string(&self.to_value()))
     }
 
     /// JSON with two spaces of indentation and a final newline: what a person reviews.
     pub fn to_json_pretty(&self) -> String {
-        finish(serde_json::to_string_pretty(&object(&self.tree, &CONFIG)))
+        finish(serde_json::to_string_pretty(&self.to_value()))
     }
 }
 
 /// A mapping of type `ty`, without the fields that say nothing.
-fn object(tree: &Tree, ty: &'static Type) -> Json {
+fn object(tree: &Tree, ty: &'static Type, target: &'static Target) -> Json {
     let entries = tree.entries().iter().filter_map(|(name, value)| {
-        let kind = ty.ignition_field(name)?.kind;
+        let kind = ty.ignition_field(name, target)?.kind;
         let json = match kind {
-            Kind::Map(ty) => object(value, ty),
-            Kind::Maps(ty, _) => value.list().iter().map(|item| object(item, ty)).collect(),
+            Kind::Map(ty) => object(value, ty, target),
+            Kind::Maps(ty, _) => value.list().iter().map(|item| object(item, ty, target)).collect(),
             Kind::Texts(_) => value.list().iter().map(scalar).collect(),
             _ => scalar(value),
         };
@@ -59,7 +75,7 @@ fn scalar(tree: &Tree) -> Json {
         Value::Text(text) => Json::String(text.clone()),
         Value::Integer(number) => Json::from(*number),
         Value::Flag(flag) => Json::Bool(*flag),
-        Value::List(_) | Value::Map(_) | Value::Broken => {
+        Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Broken => {
             unreachable!("the tables hold what a config has, and one with broken values has errors")
         }
     }

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use crate::local;
 use crate::lower::Context;
 use crate::tree::{Tree, Value};
+use crate::version::{Base, Target};
 
 const GZIP: &str = "gzip";
 
@@ -18,12 +19,9 @@ pub(crate) fn fill(written: &Tree, lowered: &mut Tree, context: &mut Context) {
     // When several are set, the rules have reported it; the last one that the reference looks at wins.
     if let Some(path) = written.get("local") {
         match path.as_text().map(|text| local::read(context.files_dir, text)) {
-            Some(Ok(contents)) => embed(path, &contents, lowered),
+            Some(Ok(contents)) => embed(path, &contents, lowered, context.target),
             Some(Err(error)) => {
-                let finding = context.findings.error(&path.origin, error.to_string());
-                if let Some(hint) = error.hint() {
-                    finding.hint(hint);
-                }
+                local::report(&error, &path.origin, context.findings);
                 lowered.set("source", Tree { origin: path.origin.clone(), value: Value::Broken });
             }
             None => lowered.set("source", path.clone()),
@@ -31,15 +29,16 @@ pub(crate) fn fill(written: &Tree, lowered: &mut Tree, context: &mut Context) {
     }
     if let Some(inline) = written.get("inline") {
         match inline.as_text() {
-            Some(text) => embed(inline, text.as_bytes(), lowered),
+            Some(text) => embed(inline, text.as_bytes(), lowered, context.target),
             None => lowered.set("source", inline.clone()),
         }
     }
 }
 
 /// Puts `contents`, which came from the field `from`, into a lowered resource.
-pub(crate) fn embed(from: &Tree, contents: &[u8], lowered: &mut Tree) {
-    let data = data_url(contents, lowered.some_text("compression").is_some());
+pub(crate) fn embed(from: &Tree, contents: &[u8], lowered: &mut Tree, target: &Target) {
+    let is_compressed = lowered.some_text("compression").is_some();
+    let data = data_url(contents, Forms::of(target, is_compressed));
     lowered.set("source", Tree::text_at(&from.origin, data.url));
     if let Some(compression) = data.compression {
         lowered.set("compression", Tree::text_at(&from.origin, compression));
@@ -54,19 +53,50 @@ pub(crate) struct DataUrl {
     pub compression: Option<&'static str>,
 }
 
-/// The shortest of three forms: percent-escaped, base64, and base64 of gzip. What `is_compressed` already is not
-/// compressed again.
+/// The forms among which the shortest is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forms {
+    /// Percent-escaped, whatever the length. `compression` is the person's.
+    Escaped,
+    /// Percent-escaped or base64. `compression` is the person's: what is compressed is not compressed again.
+    Compressed,
+    /// Percent-escaped or base64.
+    Plain,
+    /// Percent-escaped, base64, or base64 of gzip.
+    All,
+}
+
+impl Forms {
+    fn of(target: &Target, is_compressed: bool) -> Forms {
+        if target.base == Base::V0_1 {
+            Forms::Escaped
+        } else if is_compressed {
+            Forms::Compressed
+        } else if target.openshift.is_some_and(|openshift| !openshift.compresses()) {
+            Forms::Plain
+        } else {
+            Forms::All
+        }
+    }
+}
+
+/// The shortest of the forms.
 ///
 /// `compression` is set to the empty text rather than left away: a config that is merged into another one must not
 /// inherit the other's.
-pub(crate) fn data_url(contents: &[u8], is_compressed: bool) -> DataUrl {
+pub(crate) fn data_url(contents: &[u8], forms: Forms) -> DataUrl {
     let escaped_length =
         1 + contents.iter().map(|byte| if is_unreserved(*byte) { 1 } else { 3 }).sum::<usize>();
-    let base64_length = BASE64_PREFIX.len() + encoded_length(contents.len());
+    let base64_length = match forms {
+        Forms::Escaped => usize::MAX,
+        Forms::Compressed | Forms::Plain | Forms::All => {
+            BASE64_PREFIX.len() + encoded_length(contents.len())
+        }
+    };
     let mut shortest = escaped_length.min(base64_length);
-    let mut compression = (!is_compressed).then_some("");
+    let mut compression = matches!(forms, Forms::Plain | Forms::All).then_some("");
     let mut zipped = None;
-    if !is_compressed {
+    if forms == Forms::All {
         let candidate = gzip(contents);
         let length = BASE64_PREFIX.len() + encoded_length(candidate.len());
         if length + GZIP.len() < shortest {
@@ -129,21 +159,29 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(contents: &str, is_compressed: bool, url: &str, compression: Option<&str>) {
-        let data = data_url(contents.as_bytes(), is_compressed);
+    fn check(contents: &str, forms: Forms, url: &str, compression: Option<&str>) {
+        let data = data_url(contents.as_bytes(), forms);
         assert_eq!((data.url.as_str(), data.compression), (url, compression));
     }
 
     #[test]
     fn the_shortest_form() {
-        check("", false, "data:,", Some(""));
-        check("a b", false, "data:,a%20b", Some(""));
-        check("é", false, "data:,%C3%A9", Some(""));
-        check("[[[[[[", false, "data:;base64,W1tbW1tb", Some(""));
+        check("", Forms::All, "data:,", Some(""));
+        check("a b", Forms::All, "data:,a%20b", Some(""));
+        check("é", Forms::All, "data:,%C3%A9", Some(""));
+        check("[[[[[[", Forms::All, "data:;base64,W1tbW1tb", Some(""));
         // As long in both forms: escaping wins.
-        check("[[[[[", false, "data:,%5B%5B%5B%5B%5B", Some(""));
-        check(&"[".repeat(60), true, &format!("data:;base64,{}", "W1tb".repeat(20)), None);
-        let data = data_url("a".repeat(1000).as_bytes(), false);
+        check("[[[[[", Forms::All, "data:,%5B%5B%5B%5B%5B", Some(""));
+        check(
+            &"[".repeat(60),
+            Forms::Compressed,
+            &format!("data:;base64,{}", "W1tb".repeat(20)),
+            None,
+        );
+        check("[[[[[[", Forms::Escaped, "data:,%5B%5B%5B%5B%5B%5B", None);
+        check("[[[[[[", Forms::Plain, "data:;base64,W1tbW1tb", Some(""));
+        assert!(data_url(&[b'a'; 1000], Forms::Plain).url.len() > 1000);
+        let data = data_url("a".repeat(1000).as_bytes(), Forms::All);
         assert!(data.url.len() < 80 && data.url.starts_with("data:;base64,H4sI"), "{data:?}");
         assert_eq!(data.compression, Some("gzip"));
     }

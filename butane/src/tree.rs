@@ -53,6 +53,8 @@ pub(crate) enum Value {
     List(Vec<Tree>),
     /// In the order of the schema; names are unique.
     Map(Vec<(&'static str, Tree)>),
+    /// Names that a person chose, with texts, in the order of the file.
+    Labels(Vec<(String, Tree)>),
     /// Something was written that cannot be used, and has been reported: later rules keep silent about it.
     Broken,
 }
@@ -134,6 +136,13 @@ impl Tree {
                     entries.push((name, value));
                 }
             }
+        }
+    }
+
+    /// Takes the field `name` out of a mapping.
+    pub(crate) fn remove(&mut self, name: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(key, _)| *key != name);
         }
     }
 

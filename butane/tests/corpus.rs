@@ -8,7 +8,7 @@
 
 use std::fs;
 
-use basalt_butane::{Options, Warnings, compile};
+use basalt_butane::{Options, Output, Warnings, compile};
 use camino::{Utf8Path, Utf8PathBuf};
 use expect_test::expect_file;
 
@@ -34,7 +34,8 @@ fn name(path: &Utf8Path) -> &str {
 #[test]
 fn findings() {
     let files = corpus().join("files");
-    let options = Options { files_dir: Some(&files), warnings: Warnings::Allowed };
+    let options =
+        Options { files_dir: Some(&files), warnings: Warnings::Allowed, output: Output::Variant };
     let mut text = String::new();
     for path in [configs("bad"), configs("good")].concat() {
         let (config, report) = compile(name(&path), &fs::read(&path).unwrap(), &options);
@@ -53,8 +54,13 @@ fn strict_refuses_what_is_likely_not_meant() {
     let files = corpus().join("files");
     for path in configs("good") {
         let bytes = fs::read(&path).unwrap();
-        let compile =
-            |warnings| compile("a.bu", &bytes, &Options { files_dir: Some(&files), warnings });
+        let compile = |warnings| {
+            compile(
+                "a.bu",
+                &bytes,
+                &Options { files_dir: Some(&files), warnings, output: Output::Variant },
+            )
+        };
         let (allowed, refused) = (compile(Warnings::Allowed).1, compile(Warnings::Refused));
         assert_eq!(allowed.is_empty(), refused.0.is_some(), "{path}");
         assert_eq!(allowed.sorted().len(), refused.1.sorted().len(), "{path}");
@@ -63,7 +69,7 @@ fn strict_refuses_what_is_likely_not_meant() {
 
 #[test]
 fn without_a_files_directory_nothing_is_read() {
-    let options = Options { files_dir: None, warnings: Warnings::Allowed };
+    let options = Options { files_dir: None, warnings: Warnings::Allowed, output: Output::Variant };
     for name in ["good/file-local.bu", "good/tree.bu"] {
         let (config, report) = compile(name, &fs::read(corpus().join(name)).unwrap(), &options);
         assert!(config.is_none());

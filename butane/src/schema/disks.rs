@@ -5,7 +5,8 @@ use super::Repeats::{Kept, Refused};
 use super::nodes::RESOURCE;
 use super::{Key, Type, field, same, sugar};
 use crate::validate::{disk, luks};
-use crate::version::Base::{V0_1, V0_2, V0_3};
+use crate::version::Base;
+use crate::version::since::{V0_1, V0_2, V0_3, V0_4, V0_5, V0_6};
 
 pub(crate) static DISK: Type = Type::new(
     "a disk",
@@ -47,7 +48,8 @@ pub(crate) static RAID: Type = Type::new(
     "an array",
     &[
         same("devices", Texts(Refused), V0_1, "The devices of the array."),
-        same("level", Text, V0_1, "The level: `raid1`."),
+        same("level", RequiredText, V0_1, "The level: `raid1`.").until(Base::V0_4),
+        same("level", Text, V0_4, "The level: `raid1`."),
         same("name", RequiredText, V0_1, "The name below `/dev/md`."),
         same("options", Texts(Kept), V0_1, "Options of mdadm."),
         same("spares", Integer, V0_1, "How many of the devices wait."),
@@ -77,18 +79,32 @@ pub(crate) static FILESYSTEM: Type = Type::new(
 pub(crate) static LUKS: Type = Type::new(
     "an encrypted volume",
     &[
+        same("cex", Map(&CEX), V0_6, "Unlocking by a crypto card of IBM Z."),
         same("clevis", Map(&CLEVIS), V0_3, "How it is unlocked."),
         same("device", Text, V0_3, "The absolute path of the device."),
+        same("discard", Flag, V0_5, "Whether the disk learns which blocks are free."),
         field("key_file", "keyFile", Map(&RESOURCE), V0_3, "The key."),
         same("label", Text, V0_3, "The label."),
         same("name", RequiredText, V0_3, "The name below `/dev/mapper`."),
-        same("options", Texts(Kept), V0_3, "Options of cryptsetup."),
+        field(
+            "open_options",
+            "openOptions",
+            Texts(Refused),
+            V0_5,
+            "Options of `cryptsetup luksOpen`.",
+        ),
+        same("options", Texts(Kept), V0_3, "Options of `cryptsetup luksFormat`."),
         same("uuid", Text, V0_3, "The UUID."),
         field("wipe_volume", "wipeVolume", Flag, V0_3, "Whether it is made anew."),
     ],
 )
 .keyed("name")
 .ignition(luks::luks);
+
+pub(crate) static CEX: Type = Type::new(
+    "the `cex` section",
+    &[same("enabled", Flag, V0_6, "Whether the crypto card unlocks the volume.")],
+);
 
 static CLEVIS: Type = Type::new(
     "the `clevis` section",
@@ -103,9 +119,11 @@ static CLEVIS: Type = Type::new(
 static CLEVIS_CUSTOM: Type = Type::new(
     "the `custom` section",
     &[
-        same("config", Text, V0_3, "The pin's configuration, in JSON."),
+        same("config", RequiredText, V0_3, "The pin's configuration, in JSON.").until(Base::V0_4),
+        same("config", Text, V0_4, "The pin's configuration, in JSON."),
         field("needs_network", "needsNetwork", Flag, V0_3, "Whether the pin needs the network."),
-        same("pin", Text, V0_3, "The pin's name."),
+        same("pin", RequiredText, V0_3, "The pin's name.").until(Base::V0_4),
+        same("pin", Text, V0_4, "The pin's name."),
     ],
 )
 .ignition(luks::custom);
@@ -113,6 +131,12 @@ static CLEVIS_CUSTOM: Type = Type::new(
 pub(crate) static TANG: Type = Type::new(
     "a Tang server",
     &[
+        same(
+            "advertisement",
+            Text,
+            V0_5,
+            "The server's advertisement, in JSON, to do without asking it.",
+        ),
         same("thumbprint", Text, V0_3, "The thumbprint of the server's signing key."),
         same("url", FilledText, V0_3, "The server."),
     ],

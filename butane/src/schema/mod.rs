@@ -14,7 +14,7 @@ pub(crate) mod systemd;
 
 use crate::tree::Tree;
 use crate::validate::Check;
-use crate::version::Base;
+use crate::version::{Base, Since, Target, since::V0_1};
 
 /// A mapping of the config.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ pub(crate) enum Lowering {
     Plain,
     /// Field by field, then `inline` and `local` become a data URL.
     Resource,
+    /// Field by field, then `contents_local` becomes the contents.
+    Unit,
+    /// Field by field, then the keys of `ssh_authorized_keys_local` follow the others.
+    User,
 }
 
 /// The rules for one mapping that no table can say.
@@ -66,8 +70,10 @@ pub(crate) struct Field {
     /// In Ignition; absent when it is sugar.
     pub ignition: Option<&'static str>,
     pub kind: Kind,
-    /// The base version that brought it.
-    pub since: Base,
+    /// What brought it.
+    pub since: Since,
+    /// The base version that took it away, or gave it another kind in a row of its own.
+    pub until: Option<Base>,
     /// One sentence.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
     pub doc: &'static str,
@@ -94,6 +100,8 @@ pub(crate) enum Kind {
     Texts(Repeats),
     /// A list of mappings.
     Maps(&'static Type, Repeats),
+    /// A mapping of any names to texts.
+    Labels,
 }
 
 /// What equal items in a list mean.
@@ -112,7 +120,7 @@ impl Kind {
             Kind::Text | Kind::RequiredText | Kind::FilledText => "text",
             Kind::Integer | Kind::Number => "a whole number",
             Kind::Flag => "`true` or `false`",
-            Kind::Map(_) => "a mapping",
+            Kind::Map(_) | Kind::Labels => "a mapping",
             Kind::Texts(_) | Kind::Maps(_, _) => "a list",
         }
     }
@@ -151,20 +159,42 @@ impl Type {
         self
     }
 
+    /// The fields that `target` has.
+    pub(crate) fn of(&self, target: &'static Target) -> impl Iterator<Item = &'static Field> {
+        self.fields.iter().filter(|field| field.is_in(target))
+    }
+
     /// The field that Butane calls `name`, whatever version has it.
     pub(crate) fn butane_field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == Some(name))
     }
 
-    /// The field that Ignition calls `name`.
-    pub(crate) fn ignition_field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.ignition == Some(name))
+    /// The field that Ignition calls `name` in the specification of `target`.
+    pub(crate) fn ignition_field(
+        &self,
+        name: &str,
+        target: &'static Target,
+    ) -> Option<&'static Field> {
+        self.of(target).find(|field| field.ignition == Some(name))
     }
 
     /// The lists that share their keys with the list `name`, itself among them.
     pub(crate) fn sharing<'t>(&'t self, name: &'t &'static str) -> &'t [&'static str] {
         let group = self.shared.iter().find(|group| group.contains(name));
         group.map_or(std::slice::from_ref(name), |group| group)
+    }
+}
+
+impl Field {
+    /// Whether `target` has the field, in this row's form.
+    pub(crate) fn is_in(&self, target: &Target) -> bool {
+        target.has(self.since) && self.until.is_none_or(|until| target.base < until)
+    }
+
+    /// The row holds for base versions before `until`.
+    const fn until(mut self, until: Base) -> Field {
+        self.until = Some(until);
+        self
     }
 }
 
@@ -194,30 +224,31 @@ const fn field(
     name: &'static str,
     ignition: &'static str,
     kind: Kind,
-    since: Base,
+    since: Since,
     doc: &'static str,
 ) -> Field {
-    Field { name: Some(name), ignition: Some(ignition), kind, since, doc }
+    Field { name: Some(name), ignition: Some(ignition), kind, since, until: None, doc }
 }
 
 /// A field that both languages call the same.
-const fn same(name: &'static str, kind: Kind, since: Base, doc: &'static str) -> Field {
+const fn same(name: &'static str, kind: Kind, since: Since, doc: &'static str) -> Field {
     field(name, name, kind, since, doc)
 }
 
 /// A field that only Butane has.
-const fn sugar(name: &'static str, kind: Kind, since: Base, doc: &'static str) -> Field {
-    Field { name: Some(name), ignition: None, kind, since, doc }
+const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) -> Field {
+    Field { name: Some(name), ignition: None, kind, since, until: None, doc }
 }
 
 /// A field that only Ignition has.
 const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field { name: None, ignition: Some(ignition), kind, since: Base::V0_1, doc }
+    Field { name: None, ignition: Some(ignition), kind, since: V0_1, until: None, doc }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::TARGETS;
 
     /// Every type below `ty`, once each.
     fn types(ty: &'static Type, found: &mut Vec<&'static Type>) {
@@ -238,12 +269,19 @@ mod tests {
         types(&config::CONFIG, &mut found);
         assert!(found.len() > 25);
         for ty in found {
+            for target in TARGETS {
+                let names = |name: fn(&Field) -> Option<&'static str>| {
+                    let mut names: Vec<_> = ty.of(target).filter_map(name).collect();
+                    let count = names.len();
+                    names.sort_unstable();
+                    names.dedup();
+                    assert_eq!(names.len(), count, "{}: {names:?}", ty.name);
+                };
+                names(|field| field.name);
+                names(|field| field.ignition);
+            }
             for field in ty.fields {
-                let same = |a: Option<&str>, b: Option<&str>| a.is_some() && a == b;
-                let namesakes = ty.fields.iter().filter(|other| same(other.name, field.name));
-                assert!(namesakes.count() <= 1, "{}: {field:?}", ty.name);
-                let namesakes = ty.fields.iter().filter(|f| same(f.ignition, field.ignition));
-                assert!(namesakes.count() <= 1, "{}: {field:?}", ty.name);
+                assert!(TARGETS.iter().any(|target| field.is_in(target)), "{field:?}");
                 assert!(field.doc.ends_with('.'), "{}: {field:?}", ty.name);
                 if let Kind::Maps(item, Repeats::Refused) = field.kind
                     && field.ignition.is_some()
@@ -251,11 +289,12 @@ mod tests {
                     assert!(!matches!(item.key, Key::None), "{}: {field:?}", ty.name);
                 }
             }
+            let has = |name| ty.fields.iter().any(|field| field.ignition == Some(name));
             if let Key::Field(name) = ty.key {
-                assert!(ty.ignition_field(name).is_some(), "{}", ty.name);
+                assert!(has(name), "{}", ty.name);
             }
             for name in ty.shared.iter().copied().flatten() {
-                assert!(ty.ignition_field(name).is_some(), "{}: {name}", ty.name);
+                assert!(has(name), "{}: {name}", ty.name);
             }
         }
     }

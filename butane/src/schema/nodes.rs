@@ -3,8 +3,9 @@
 use super::Kind::{Flag, Integer, Map, Maps, RequiredText, Text};
 use super::Repeats::{Kept, Refused};
 use super::{Lowering, Type, field, same, sugar};
-use crate::validate::{resource, storage};
-use crate::version::Base::{V0_1, V0_2};
+use crate::validate::{resource, storage, tree};
+use crate::version::Base;
+use crate::version::since::{V0_1, V0_2, V0_4, V0_7};
 
 pub(crate) static DIRECTORY: Type = Type::new(
     "a folder",
@@ -43,14 +44,15 @@ pub(crate) static LINK: Type = Type::new(
         same("group", Map(&OWNER), V0_1, "The group that owns it."),
         same("hard", Flag, V0_1, "Whether it is a hard link."),
         same("overwrite", Flag, V0_1, "Whether what is at the path is removed first."),
-        same("target", Text, V0_1, "What it leads to."),
+        same("target", RequiredText, V0_1, "What it leads to.").until(Base::V0_4),
+        same("target", Text, V0_4, "What it leads to."),
         same("user", Map(&OWNER), V0_1, "The user that owns it."),
     ],
 )
 .keyed("path")
 .ignition(storage::link);
 
-static OWNER: Type = Type::new(
+pub(crate) static OWNER: Type = Type::new(
     "an owner",
     &[
         same("id", Integer, V0_1, "The number of the user or group."),
@@ -64,9 +66,13 @@ pub(crate) static TREE: Type = Type::new(
     &[
         sugar("local", RequiredText, V0_2, "The folder, below the files directory."),
         sugar("path", Text, V0_2, "Where it is put; `/` by default."),
+        sugar("user", Map(&OWNER), V0_7, "The user that owns everything in it."),
+        sugar("group", Map(&OWNER), V0_7, "The group that owns everything in it."),
+        sugar("file_mode", Integer, V0_7, "The mode of its files; 0755 or 0644 by default."),
+        sugar("dir_mode", Integer, V0_7, "The mode of its folders; 0755 by default."),
     ],
 )
-.butane(storage::tree);
+.butane(tree::tree);
 
 pub(crate) static RESOURCE: Type = Type {
     lowering: Lowering::Resource,
@@ -91,6 +97,28 @@ pub(crate) static RESOURCE: Type = Type {
 .keyed("source")
 .butane(resource::one_source)
 .ignition(resource::resource);
+
+/// How spec 3.0.0 names another config.
+pub(crate) static CONFIG_REFERENCE: Type = Type::new(
+    "a reference to a config",
+    &[
+        same("source", Text, V0_1, "A URL that the machine fetches."),
+        same("verification", Map(&VERIFICATION), V0_1, "What the config has to be."),
+    ],
+)
+.keyed("source")
+.ignition(resource::optional_source);
+
+/// How spec 3.0.0 names a certificate.
+pub(crate) static CA_REFERENCE: Type = Type::new(
+    "a reference to a certificate",
+    &[
+        same("source", RequiredText, V0_1, "A URL that the machine fetches."),
+        same("verification", Map(&VERIFICATION), V0_1, "What the certificate has to be."),
+    ],
+)
+.keyed("source")
+.ignition(resource::certificate);
 
 static HTTP_HEADER: Type = Type::new(
     "an HTTP header",

@@ -24,14 +24,15 @@ const ROOT_MAPPED: &str = "/dev/mapper/root";
 /// The storage that a boot device stands for. A layout or a threshold alone stands for nothing.
 pub(super) fn expand(written: &Tree, context: &mut Context) -> Option<Tree> {
     let boot_device = written.get("boot_device")?;
-    let luks = boot_device
-        .get("luks")
-        .filter(|luks| luks.flag("tpm2") == Some(true) || !luks.items("tang").is_empty());
+    let luks = boot_device.get("luks").filter(|luks| {
+        luks.flag("tpm2") == Some(true) || !luks.items("tang").is_empty() || uses_card(luks)
+    });
     let mirror = boot_device.get("mirror").filter(|mirror| !mirror.items("devices").is_empty());
     if luks.is_none() && mirror.is_none() {
         return None;
     }
-    let layout = layout(boot_device.text("layout").unwrap_or("x86_64"))?;
+    let name = boot_device.text("layout").unwrap_or("x86_64");
+    let layout = layout(name)?;
     let (mut filesystems, mut lists) = (Vec::new(), Vec::new());
     if let Some(mirror) = mirror {
         let devices = mirror.get("devices").map_or(&mirror.origin, |devices| &devices.origin);
@@ -50,8 +51,15 @@ pub(super) fn expand(written: &Tree, context: &mut Context) -> Option<Tree> {
         filesystems.push(filesystem(&mirror.origin, "/dev/md/md-boot", "ext4", "boot"));
     }
     if let Some(luks) = luks {
-        let device = if mirror.is_some() { ROOT_ARRAY } else { ROOT_BY_LABEL };
-        lists.push(("luks", volume(luks, device, context)));
+        let disk = luks.text("device").unwrap_or_default();
+        // The installer's partition of the root file system.
+        let device = match name {
+            "s390x-eckd" => format!("{disk}2"),
+            "s390x-zfcp" => format!("{disk}4"),
+            _ if mirror.is_some() => ROOT_ARRAY.to_owned(),
+            _ => ROOT_BY_LABEL.to_owned(),
+        };
+        lists.push(("luks", volume(luks, &device, context)));
     }
     let device = if luks.is_some() { ROOT_MAPPED } else { ROOT_ARRAY };
     filesystems.push(filesystem(&boot_device.origin, device, "xfs", "root"));
@@ -65,6 +73,10 @@ fn layout(name: &str) -> Option<Boot> {
         "x86_64" => Some([("bios", 1, BIOS), ("esp", 127, ESP)]),
         "aarch64" => Some([("reserved", 1, RESERVED), ("esp", 127, ESP)]),
         "ppc64le" => Some([("prep", 4, PREP), ("reserved", 1, RESERVED)]),
+        // It has no mirror, and so no partitions are made.
+        "s390x-eckd" | "s390x-virt" | "s390x-zfcp" => {
+            Some([("reserved", 1, RESERVED), ("reserved", 1, RESERVED)])
+        }
         _ => None,
     }
 }
@@ -124,18 +136,24 @@ fn filesystem(origin: &Origin, device: &str, format: &str, label: &str) -> Tree 
     )
 }
 
-/// The encrypted root: the section says how it is unlocked, in the words of `clevis`.
+/// Whether the crypto card of IBM Z unlocks the disk.
+fn uses_card(luks: &Tree) -> bool {
+    luks.get("cex").is_some_and(|cex| cex.flag("enabled") == Some(true))
+}
+
+/// The encrypted root: the section says how it is unlocked, in the words of `clevis` or `cex`.
 fn volume(luks: &Tree, device: &str, context: &mut Context) -> Tree {
     let origin = &luks.origin;
-    let volume = Tree::map_at(
-        origin,
-        vec![
-            ("clevis", lower(luks, &BOOT_DEVICE_LUKS, context)),
-            ("device", Tree::text_at(origin, device)),
-            ("label", Tree::text_at(origin, "luks-root")),
-            ("name", Tree::text_at(origin, "root")),
-            ("wipeVolume", Tree::flag_at(origin, true)),
-        ],
-    );
-    Tree::list_at(origin, vec![volume])
+    let mut entries = match luks.get("cex").filter(|_| uses_card(luks)) {
+        Some(cex) => vec![("cex", cex.clone())],
+        None => vec![("clevis", lower(luks, &BOOT_DEVICE_LUKS, context))],
+    };
+    entries.push(("device", Tree::text_at(origin, device)));
+    entries.extend(luks.get("discard").map(|discard| ("discard", discard.clone())));
+    entries.extend([
+        ("label", Tree::text_at(origin, "luks-root")),
+        ("name", Tree::text_at(origin, "root")),
+        ("wipeVolume", Tree::flag_at(origin, true)),
+    ]);
+    Tree::list_at(origin, vec![Tree::map_at(origin, entries)])
 }

@@ -1,25 +1,36 @@
 //! What Butane adds to Ignition: short words that stand for several values.
 
 mod boot_device;
+mod fips;
+mod grub;
 mod mount_units;
+mod nodes;
+pub(crate) mod quadlets;
 mod trees;
 
 use crate::lower::Context;
 use crate::merge::merge;
 use crate::schema::config::CONFIG;
 use crate::tree::{Origin, Tree};
+use crate::version::Target;
 
 /// Writes out the sugar of `written` into `config`, which was lowered from it.
 pub(crate) fn expand(written: &Tree, config: Tree, context: &mut Context) -> Tree {
-    let config = below(mount_units::expand(written), config);
+    let target = context.target;
+    let config = below(mount_units::expand(written, target), config, target);
     let config = trees::expand(written, config, context);
-    below(boot_device::expand(written, context), config)
+    let config = quadlets::expand(written, config, context);
+    let config = below(boot_device::expand(written, context), config, target);
+    let mut config = below(grub::expand(written, target), config, target);
+    grub::replace_append(&mut config, target);
+    fips::add_cipher(written, &mut config, target);
+    config
 }
 
 /// Merges a config that stands for sugar under the one that the person wrote: what they wrote wins.
-fn below(sugar: Option<Tree>, config: Tree) -> Tree {
+fn below(sugar: Option<Tree>, config: Tree, target: &'static Target) -> Tree {
     match sugar {
-        Some(sugar) => merge(sugar, config, &CONFIG, &mut Vec::new()),
+        Some(sugar) => merge(sugar, config, &CONFIG, target, &mut Vec::new()),
         None => config,
     }
 }

@@ -1,22 +1,18 @@
 //! `storage.trees`: folders of the build machine, copied as they are.
 //!
-//! Files are 0755 or 0644, whether or not they are executable; symbolic links keep their target; folders are made by
-//! what is in them. An entry that the config has for the same path is filled in when it says nothing of contents.
+//! Files are 0755 or 0644, as they are executable or not; symbolic links keep their target; folders are made by what is
+//! in them. From fcos 1.7.0 a tree may give all of it an owner and modes, and then has folders of its own. An entry that the config has for the same path is filled in when it says nothing of contents.
 
-use std::collections::HashMap;
 use std::fs::{self, FileType};
 use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::nodes::{DIRECTORIES, FILES, LINKS, Nodes};
 use crate::local;
 use crate::lower::{Context, sort};
 use crate::resource::embed;
-use crate::tree::{Origin, Tree, Value};
-
-const FILES: &str = "files";
-const LINKS: &str = "links";
-const DIRECTORIES: &str = "directories";
+use crate::tree::{Tree, Value};
 
 /// Puts the contents of all trees into `config`, behind what it has already.
 pub(super) fn expand(written: &Tree, mut config: Tree, context: &mut Context) -> Tree {
@@ -25,56 +21,31 @@ pub(super) fn expand(written: &Tree, mut config: Tree, context: &mut Context) ->
     if trees.is_empty() {
         return config;
     }
-    if config.get("storage").is_none() {
-        config.set("storage", Tree::map_at(&storage.origin, Vec::new()));
-        sort(&mut config);
-    }
-    let target = config.get_mut("storage").expect("it was just made sure of");
-    let mut nodes = Nodes::of(target);
+    let mut nodes = Nodes::of(&mut config, &storage.origin);
     for tree in trees {
         let Some(local) = tree.some_text("local") else { continue };
         match local::folder(context.files_dir, local) {
             Ok(folder) => {
                 let path = tree.some_text("path").unwrap_or("/");
-                Walk { tree, nodes: &mut nodes, target, context }.folder(folder, path);
+                Walk { tree, nodes: &mut nodes, context }.folder(folder, path);
             }
-            Err(error) => {
-                let finding = context.findings.error(&tree.origin, error.to_string());
-                if let Some(hint) = error.hint() {
-                    finding.hint(hint);
-                }
-            }
+            Err(error) => local::report(&error, &tree.origin, context.findings),
         }
     }
     config
 }
 
-/// Which paths the config has, and where.
-struct Nodes(HashMap<String, (&'static str, usize)>);
-
-impl Nodes {
-    fn of(storage: &Tree) -> Nodes {
-        let mut nodes = HashMap::new();
-        for list in [DIRECTORIES, LINKS, FILES] {
-            for (index, node) in storage.items(list).iter().enumerate() {
-                nodes.insert(node.text("path").unwrap_or_default().to_owned(), (list, index));
-            }
-        }
-        Nodes(nodes)
-    }
-}
-
-struct Walk<'w, 'c> {
+struct Walk<'w, 't, 'c> {
     tree: &'w Tree,
-    nodes: &'w mut Nodes,
-    /// The `storage` section.
-    target: &'w mut Tree,
+    nodes: &'w mut Nodes<'t>,
     context: &'w mut Context<'c>,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Depth first, names sorted as bytes. The stack holds what is still to be visited, next one last.
     fn folder(&mut self, folder: Utf8PathBuf, path: &str) {
+        let makes_folders = ["user", "group"].iter().any(|owner| self.owner(owner).is_some())
+            || self.mode("dir_mode").is_some();
         let mut stack = vec![(folder, clean(path))];
         while let Some((source, path)) = stack.pop() {
             let kind = match fs::symlink_metadata(&source) {
@@ -87,6 +58,9 @@ impl Walk<'_, '_> {
             if !kind.is_dir() {
                 self.node(&source, path, kind);
                 continue;
+            }
+            if makes_folders {
+                self.directory(&path);
             }
             match children(&source) {
                 Ok(names) => stack.extend(
@@ -109,6 +83,16 @@ impl Walk<'_, '_> {
         }
     }
 
+    fn directory(&mut self, path: &str) {
+        if self.nodes.place(path).is_some() {
+            self.error(format!("the folder `{path}` is in the tree too, and in the config"));
+            return;
+        }
+        let mut node = self.new_node(path);
+        node.set("mode", self.mode("dir_mode").unwrap_or_else(|| self.integer(0o755)));
+        self.nodes.add(DIRECTORIES, node);
+    }
+
     fn file(&mut self, source: &Utf8Path, path: String) {
         let mode = match fs::metadata(source) {
             Ok(metadata) if metadata.permissions().mode() & 0o111 != 0 => 0o755,
@@ -119,18 +103,20 @@ impl Walk<'_, '_> {
             Ok(contents) => contents,
             Err(error) => return self.error(error.to_string()),
         };
+        let mode = self.mode("file_mode").unwrap_or_else(|| self.integer(mode));
         let origin = self.tree.origin.clone();
+        let target = self.context.target;
         let is_filled =
             |file: &Tree| file.get("contents").is_some_and(|contents| !contents.lacks("source"));
         let Some(file) = self.entry(path, FILES, is_filled) else { return };
         if file.get("contents").is_none() {
             file.set("contents", Tree::map_at(&origin, Vec::new()));
         }
-        let target = file.get_mut("contents").expect("it was just made sure of");
-        embed(&Tree::map_at(&origin, Vec::new()), &contents, target);
-        sort(target);
+        let filled = file.get_mut("contents").expect("it was just made sure of");
+        embed(&Tree::map_at(&origin, Vec::new()), &contents, filled, target);
+        sort(filled);
         if file.get("mode").is_none() {
-            file.set("mode", Tree::integer_at(&origin, mode));
+            file.set("mode", mode);
         }
         sort(file);
     }
@@ -154,51 +140,57 @@ impl Walk<'_, '_> {
         list: &'static str,
         is_filled: impl Fn(&Tree) -> bool,
     ) -> Option<&mut Tree> {
-        let origin = self.tree.origin.clone();
-        let (found, index) = match self.nodes.0.get(&path) {
-            Some(place) => *place,
+        let place = match self.nodes.place(&path) {
+            Some(place) => place,
             None => {
-                let node = Tree::map_at(&origin, vec![("path", Tree::text_at(&origin, &path))]);
-                let index = push(self.target, list, node, &origin);
-                self.nodes.0.insert(path.clone(), (list, index));
-                (list, index)
+                let node = self.new_node(&path);
+                self.nodes.add(list, node);
+                // Of a list that could not be read there are no items; that has been reported.
+                self.nodes.place(&path)?
             }
         };
-        // Of a list that could not be read there are no items; that has been reported.
-        let is_usable = match self.target.items(list).get(index) {
-            Some(node) => found == list && !is_filled(node),
-            None if found == list => return None,
-            None => false,
-        };
+        let is_usable =
+            place.0 == list && self.nodes.get(place).is_some_and(|node| !is_filled(node));
         if !is_usable {
-            let what = if found == list { "has contents already" } else { "is something else" };
+            let what = if place.0 == list { "has contents already" } else { "is something else" };
             self.error(format!("`{path}` is in the tree too, and {what} in the config"));
             return None;
         }
-        match &mut self.target.get_mut(list)?.value {
-            Value::List(items) => items.get_mut(index),
-            _ => None,
+        self.nodes.get(place)
+    }
+
+    /// A node that the tree makes, with the owner that the tree gives to what it makes.
+    fn new_node(&self, path: &str) -> Tree {
+        let origin = &self.tree.origin;
+        let mut entries = vec![("path", Tree::text_at(origin, path))];
+        for name in ["group", "user"] {
+            entries.extend(self.owner(name).map(|owner| (name, owner)));
         }
+        Tree::map_at(origin, entries)
+    }
+
+    /// The owner of what the tree makes, when it has one.
+    fn owner(&self, name: &str) -> Option<Tree> {
+        let mut owner = self.tree.get(name).filter(|owner| !owner.entries().is_empty())?.clone();
+        owner.origin = self.tree.origin.clone();
+        if let Value::Map(entries) = &mut owner.value {
+            entries.iter_mut().for_each(|(_, value)| value.origin = self.tree.origin.clone());
+        }
+        Some(owner)
+    }
+
+    /// A mode that the tree gives.
+    fn mode(&self, name: &str) -> Option<Tree> {
+        let mode = self.tree.get(name)?;
+        Some(Tree { origin: self.tree.origin.clone(), value: mode.value.clone() })
+    }
+
+    fn integer(&self, number: i64) -> Tree {
+        Tree::integer_at(&self.tree.origin, number)
     }
 
     fn error(&mut self, message: String) {
         self.context.findings.error(&self.tree.origin, message);
-    }
-}
-
-/// Adds an item to a list of the `storage` section, and gives its position.
-fn push(storage: &mut Tree, list: &'static str, node: Tree, origin: &Origin) -> usize {
-    if storage.get(list).is_none() {
-        storage.set(list, Tree::list_at(origin, Vec::new()));
-        sort(storage);
-    }
-    match storage.get_mut(list).map(|list| &mut list.value) {
-        Some(Value::List(items)) => {
-            items.push(node);
-            items.len() - 1
-        }
-        // What was written there is broken, and has been reported.
-        _ => 0,
     }
 }
 
@@ -221,7 +213,7 @@ fn join(folder: &str, name: &str) -> String {
 }
 
 /// A path without empty parts and `.`, and with `..` worked out, as Go's `path.Clean` does it.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let is_absolute = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -247,7 +239,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::{Options, Warnings, compile};
+    use crate::{Options, Output, Warnings, compile};
 
     #[test]
     fn paths_are_cleaned() {
@@ -278,9 +270,13 @@ mod tests {
         let compile = |local: &str| {
             let text =
                 format!("variant: fcos\nversion: 1.4.0\nstorage:\n  trees:\n  - local: {local}\n");
-            let options = Options { files_dir: Some(&files), warnings: Warnings::Allowed };
+            let options = Options {
+                files_dir: Some(&files),
+                warnings: Warnings::Allowed,
+                output: Output::Variant,
+            };
             let (config, report) = compile("a.bu", text.as_bytes(), &options);
-            (config.map(|config| config.to_json()), report.to_string())
+            (config.map(|config| config.ignition().to_json()), report.to_string())
         };
         let (_, report) = compile("tree");
         assert!(report.contains("tree/sub/socket` is a device, pipe or socket"), "{report}");

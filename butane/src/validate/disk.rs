@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::{Check, optional_path, path_fault, required_path};
 use crate::tree::Tree;
+use crate::version::Spec;
+use crate::version::since::{FCOS_1_3, FCOS_1_6};
 
 /// Below this many MiB the operating system has no room to update itself.
 const ROOT_MEBIBYTES: i64 = 8192;
@@ -115,6 +117,7 @@ fn is_guid(text: &str) -> bool {
 pub(crate) fn raid(raid: &Tree, check: &mut Check) {
     let origin = raid.place_of("level");
     if raid.lacks("level") {
+        // Before spec 3.3.0 the empty text is a level nobody knows, which comes to the same.
         check.error(&origin, "`level` is missing");
     }
     match raid.some_text("level") {
@@ -175,16 +178,20 @@ pub(crate) fn filesystem(filesystem: &Tree, check: &mut Check) {
             }
             None
         }
-        None | Some("none") => None,
+        None => None,
+        Some("none") if check.spec() >= Spec::V3_3 => None,
         Some("ext4") => Some(16),
         Some("btrfs") => Some(256),
         Some("xfs") => Some(12),
         Some("swap") => Some(15),
         Some("vfat") => Some(11),
         Some(unknown) => {
-            check
-                .error(&format, format!("`{unknown}` is not a format that Ignition makes"))
-                .hint("there are `ext4`, `btrfs`, `xfs`, `vfat`, `swap` and `none`");
+            let hint = match check.spec() >= Spec::V3_3 {
+                true => "there are `ext4`, `btrfs`, `xfs`, `vfat`, `swap` and `none`",
+                false => "there are `ext4`, `btrfs`, `xfs`, `vfat` and `swap`",
+            };
+            let message = format!("`{unknown}` is not a format that Ignition makes");
+            check.error(&format, message).hint(hint);
             None
         }
     };
@@ -197,14 +204,57 @@ pub(crate) fn filesystem(filesystem: &Tree, check: &mut Check) {
     }
 }
 
+/// Butane: what Fedora CoreOS cannot do with disks, from fcos 1.6.0.
+pub(crate) fn fedora_coreos(config: &Tree, check: &mut Check) {
+    const BOOT_DISK: &str = "/dev/disk/by-id/coreos-boot-disk";
+    if !check.target().has(FCOS_1_6) {
+        return;
+    }
+    let Some(storage) = config.get("storage") else { return };
+    let mirror = config.get("boot_device").and_then(|boot_device| boot_device.get("mirror"));
+    let mirrored = mirror.map_or(&[][..], |mirror| mirror.items("devices"));
+    for disk in storage.items("disks") {
+        let device = disk.text("device").unwrap_or_default();
+        let is_mirrored = mirrored.iter().any(|mirrored| mirrored.as_text() == Some(device));
+        if device == BOOT_DISK || disk.flag("wipe_table") == Some(true) || is_mirrored {
+            continue;
+        }
+        for partition in disk.items("partitions") {
+            let has_number = partition.get("number").is_some_and(|n| n.as_integer() != Some(0));
+            if !has_number && partition.get("label").is_some() {
+                check
+                    .warning(&partition.place_of("number"), "a partition is not found by its label")
+                    .hint(format!(
+                        "set the `number`, or `wipe_table`; `{BOOT_DISK}` needs neither"
+                    ));
+            }
+        }
+    }
+    for filesystem in storage.items("filesystems") {
+        let path = filesystem.text("path");
+        if let Some(path) = path
+            && filesystem.flag("with_mount_unit") == Some(true)
+            && !["/etc", "/var"].iter().any(|top| {
+                path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        {
+            check
+                .error(&filesystem.place_of("path"), format!("nothing can be mounted at `{path}`"))
+                .hint("choose a path below `/etc` or `/var`, or leave `with_mount_unit` away");
+        }
+    }
+}
+
 /// Fedora CoreOS: its own partitions, in a finished config.
 pub(crate) fn system_partitions(config: &Tree, check: &mut Check) {
+    // Before fcos 1.3.0 nothing was said of the root partition.
+    let has_root_rules = check.target().has(FCOS_1_3);
     let disks = config.get("storage").map_or(&[][..], |storage| storage.items("disks"));
     for disk in disks {
         let partitions = disk.items("partitions");
         for (index, partition) in partitions.iter().enumerate() {
             let Some(label) = partition.text("label") else { continue };
-            if label == "root" {
+            if label == "root" && has_root_rules {
                 root_partition(partition, index, partitions, check);
             }
             let reserved = RESERVED.iter().find(|(name, _)| *name == label);

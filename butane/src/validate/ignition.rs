@@ -7,9 +7,7 @@ use super::{Check, resource, url};
 use crate::decode::{Language, decode};
 use crate::schema::config::CONFIG;
 use crate::tree::{Findings, Origin, Tree};
-
-/// The specification of the configs that are looked into.
-const VERSION: &str = "3.3.0";
+use crate::version::Spec;
 
 /// Butane: a config that stands in this one is one.
 pub(crate) fn inner_configs(section: &Tree, check: &mut Check) {
@@ -33,8 +31,9 @@ fn inner_config(text: &str, origin: &Origin, resource: &Tree, check: &mut Check)
         }
     };
     let version = json.pointer("/ignition/version").and_then(serde_json::Value::as_str);
-    if version.is_some_and(|version| version != VERSION) {
-        let message = format!("not checked, as it is not written to version {VERSION}");
+    let expected = check.spec().as_str();
+    if version.is_some_and(|version| version != expected) {
+        let message = format!("not checked, as it is not written to version {expected}");
         check.warning(&resource.origin.below("version"), message);
         return;
     }
@@ -46,8 +45,10 @@ fn inner_config(text: &str, origin: &Origin, resource: &Tree, check: &mut Check)
         return;
     };
     let mut inner = Findings::new("");
-    let tree = decode(&yaml, &CONFIG, Language::Ignition, Origin::root("", yaml.place), &mut inner);
-    super::ignition(&tree, &CONFIG, &mut inner);
+    let target = check.target();
+    let top = Origin::root("", yaml.place);
+    let tree = decode(&yaml, &CONFIG, Language::Ignition(target), top, &mut inner);
+    super::ignition(&tree, &CONFIG, target, &mut inner);
     if version.is_none() {
         inner.error(&tree.origin.below("ignition").below("version"), "`version` is missing");
     }
@@ -64,12 +65,18 @@ fn inner_config(text: &str, origin: &Origin, resource: &Tree, check: &mut Check)
 }
 
 pub(crate) fn config(section: &Tree, check: &mut Check) {
+    if check.spec() == Spec::V3_0 {
+        return;
+    }
     for resource in section.items("merge") {
         resource::required_source(resource, check);
     }
 }
 
 pub(crate) fn tls(section: &Tree, check: &mut Check) {
+    if check.spec() == Spec::V3_0 {
+        return;
+    }
     for resource in section.items("certificateAuthorities") {
         resource::required_source(resource, check);
     }

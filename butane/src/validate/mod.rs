@@ -6,11 +6,15 @@
 pub(crate) mod boot_device;
 pub(crate) mod data_url;
 pub(crate) mod disk;
+pub(crate) mod grub;
 pub(crate) mod ignition;
 pub(crate) mod luks;
 pub(crate) mod mode;
+pub(crate) mod openshift;
+pub(crate) mod quadlet;
 pub(crate) mod resource;
 pub(crate) mod storage;
+pub(crate) mod tree;
 pub(crate) mod unit;
 pub(crate) mod unit_file;
 pub(crate) mod url;
@@ -22,13 +26,25 @@ use basalt_model::report::Finding;
 use crate::merge::key;
 use crate::schema::{Kind, Type};
 use crate::tree::{Findings, Origin, Tree};
+use crate::version::{Spec, Target};
 
 /// What rules report to.
 pub(crate) struct Check<'f> {
     findings: &'f mut Findings,
+    target: &'static Target,
 }
 
 impl Check<'_> {
+    /// What the config is compiled to.
+    pub(crate) fn target(&self) -> &'static Target {
+        self.target
+    }
+
+    /// The specification of Ignition whose rules hold.
+    pub(crate) fn spec(&self) -> Spec {
+        self.target.spec
+    }
+
     /// The value cannot be used.
     pub(crate) fn error(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
         self.findings.error(at, message)
@@ -41,21 +57,37 @@ impl Check<'_> {
 }
 
 /// Applies Butane's rules to a config with Butane's names.
-pub(crate) fn butane(tree: &Tree, ty: &'static Type, findings: &mut Findings) {
-    walk(tree, ty, &mut Check { findings }, |ty, tree, check| (ty.rules.butane)(tree, check));
+pub(crate) fn butane(
+    tree: &Tree,
+    ty: &'static Type,
+    target: &'static Target,
+    findings: &mut Findings,
+) {
+    walk(tree, ty, &mut Check { findings, target }, |ty, tree, check| {
+        (ty.rules.butane)(tree, check)
+    });
 }
 
 /// Applies Ignition's rules to a config with Ignition's names.
-pub(crate) fn ignition(tree: &Tree, ty: &'static Type, findings: &mut Findings) {
-    walk(tree, ty, &mut Check { findings }, |ty, tree, check| {
+pub(crate) fn ignition(
+    tree: &Tree,
+    ty: &'static Type,
+    target: &'static Target,
+    findings: &mut Findings,
+) {
+    walk(tree, ty, &mut Check { findings, target }, |ty, tree, check| {
         duplicates(tree, ty, check);
         (ty.rules.ignition)(tree, check);
     });
 }
 
 /// Applies a rule that no table names.
-pub(crate) fn with(findings: &mut Findings, rule: impl FnOnce(&mut Check)) {
-    rule(&mut Check { findings });
+pub(crate) fn with(
+    findings: &mut Findings,
+    target: &'static Target,
+    rule: impl FnOnce(&mut Check),
+) {
+    rule(&mut Check { findings, target });
 }
 
 fn walk(
@@ -66,7 +98,9 @@ fn walk(
 ) {
     rule(ty, tree, check);
     for (name, value) in tree.entries() {
-        let field = ty.fields.iter().find(|f| f.name == Some(name) || f.ignition == Some(name));
+        let field = ty
+            .of(check.target)
+            .find(|field| field.name == Some(name) || field.ignition == Some(name));
         match field.map(|field| field.kind) {
             Some(Kind::Map(ty)) => walk(value, ty, check, rule),
             Some(Kind::Maps(ty, _)) => {
@@ -80,7 +114,7 @@ fn walk(
 /// Items of a list that are the same.
 fn duplicates(tree: &Tree, ty: &'static Type, check: &mut Check) {
     let mut seen: HashSet<(&'static str, String)> = HashSet::new();
-    for field in ty.fields.iter().filter(|field| field.kind.refuses_repeats()) {
+    for field in ty.of(check.target).filter(|field| field.kind.refuses_repeats()) {
         let Some(name) = field.ignition else { continue };
         let space = ty.sharing(&name)[0];
         for item in tree.items(name) {

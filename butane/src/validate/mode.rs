@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::tree::Tree;
+use crate::version::Spec;
 
 /// Butane's rule: a mode that makes no sense, and would if its digits were octal.
 pub(crate) fn decimal(tree: &Tree, is_directory: bool, check: &mut Check) {
@@ -27,7 +28,7 @@ pub(crate) fn range(tree: &Tree, check: &mut Check) {
     if !(0..=0o7777).contains(&mode) {
         check.error(&origin, format!("{mode} is not between 0 and 07777"));
     }
-    if mode & 0o7000 != 0 {
+    if check.spec() < Spec::V3_6 && mode & 0o7000 != 0 {
         check.warning(
             &origin,
             "setuid, setgid and sticky bits have no effect before Ignition spec 3.6.0",

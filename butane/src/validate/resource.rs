@@ -2,13 +2,19 @@
 
 use super::{Check, url};
 use crate::tree::Tree;
+use crate::version::{Base, Spec};
 
 /// Butane: contents come from one place.
 pub(crate) fn one_source(resource: &Tree, check: &mut Check) {
     let set: Vec<&Tree> =
         ["local", "inline", "source"].iter().filter_map(|name| resource.get(name)).collect();
     if let [_, .., last] = set[..] {
-        check.error(&last.origin, "only one of `inline`, `local` and `source` can be set");
+        // fcos 1.0.0 has no `local`, and names the other one.
+        let origin = match check.target().base {
+            Base::V0_1 => &resource.place_of("inline"),
+            _ => &last.origin,
+        };
+        check.error(origin, "only one of `inline`, `local` and `source` can be set");
     }
 }
 
@@ -31,7 +37,7 @@ pub(crate) fn resource(resource: &Tree, check: &mut Check) {
         check.error(&verification.place_of("hash"), "there are no contents to verify");
     }
     if let Some(source) = resource.some_text("source")
-        && let Err(fault) = url::source(source)
+        && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&resource.place_of("source"), fault);
     }
@@ -67,8 +73,13 @@ pub(crate) fn header(header: &Tree, check: &mut Check) {
 
 pub(crate) fn verification(section: &Tree, check: &mut Check) {
     let Some(hash) = section.text("hash") else { return };
+    let has_sha256 = check.spec() >= Spec::V3_1;
     let fault = match hash.split_once('-') {
-        None => Some("a hash is `sha256-` or `sha512-` and hex digits".to_owned()),
+        None if has_sha256 => Some("a hash is `sha256-` or `sha512-` and hex digits".to_owned()),
+        None => Some("a hash is `sha512-` and hex digits".to_owned()),
+        Some(("sha256", _)) if !has_sha256 => {
+            Some("SHA-256 is known from Ignition spec 3.1.0 on".to_owned())
+        }
         Some((function, digits)) => match (function, digits.len()) {
             ("sha256", 64) | ("sha512", 128) => None,
             ("sha256", found) => Some(format!("SHA-256 has 64 hex digits, not {found}")),
@@ -81,12 +92,30 @@ pub(crate) fn verification(section: &Tree, check: &mut Check) {
     }
 }
 
+/// Spec 3.0.0: a reference to a config.
+pub(crate) fn optional_source(reference: &Tree, check: &mut Check) {
+    if let Some(source) = reference.some_text("source")
+        && let Err(fault) = url::source(source, check.spec())
+    {
+        check.error(&reference.place_of("source"), fault);
+    }
+}
+
+/// Spec 3.0.0: a reference to a certificate.
+pub(crate) fn certificate(reference: &Tree, check: &mut Check) {
+    if let Some(source) = reference.text("source")
+        && let Err(fault) = url::source(source, check.spec())
+    {
+        check.error(&reference.place_of("source"), fault);
+    }
+}
+
 /// A source that cannot be missing, reported at the whole.
 pub(crate) fn required_source(resource: &Tree, check: &mut Check) {
     if resource.lacks("source") {
         check.error(&resource.origin, "`source`, `inline` or `local` is missing");
     } else if let Some(source) = resource.text("source")
-        && let Err(fault) = url::source(source)
+        && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&resource.origin, fault);
     }

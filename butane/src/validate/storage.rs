@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Check, mode, required_path};
 use crate::tree::Tree;
+use crate::version::Spec;
 
 /// Butane: the mode of a file.
 pub(crate) fn file_mode(file: &Tree, check: &mut Check) {
@@ -13,15 +14,6 @@ pub(crate) fn file_mode(file: &Tree, check: &mut Check) {
 /// Butane: the mode of a folder.
 pub(crate) fn directory_mode(directory: &Tree, check: &mut Check) {
     mode::decimal(directory, true, check);
-}
-
-/// Butane: a tree has a folder.
-pub(crate) fn tree(tree: &Tree, check: &mut Check) {
-    if tree.lacks("local") {
-        check
-            .error(&tree.origin, "`local` is missing")
-            .hint("name a folder below the files directory");
-    }
 }
 
 pub(crate) fn file(file: &Tree, check: &mut Check) {
@@ -42,7 +34,7 @@ pub(crate) fn directory(directory: &Tree, check: &mut Check) {
 
 pub(crate) fn link(link: &Tree, check: &mut Check) {
     required_path(link, "path", check);
-    if link.lacks("target") {
+    if check.spec() >= Spec::V3_3 && link.lacks("target") {
         check.error(&link.place_of("target"), "`target` is missing");
     }
 }
@@ -96,7 +88,10 @@ fn below_links(storage: &Tree, check: &mut Check) {
 }
 
 fn hard_link(link: &Tree, storage: &Tree, check: &mut Check) {
-    let Some(target) = link.some_text("target") else { return };
+    let Some(target) = link.text("target") else { return };
+    if target.is_empty() && check.spec() >= Spec::V3_3 {
+        return;
+    }
     let target = if target.starts_with('/') {
         simplest(target)
     } else {

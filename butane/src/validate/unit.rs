@@ -44,6 +44,15 @@ pub(crate) fn unit(unit: &Tree, check: &mut Check) {
     }
 }
 
+/// Butane: contents come from one place.
+pub(crate) fn one_source(unit: &Tree, check: &mut Check) {
+    if unit.get("contents").is_some()
+        && let Some(local) = unit.get("contents_local")
+    {
+        check.error(&local.origin, "only one of `contents` and `contents_local` can be set");
+    }
+}
+
 pub(crate) fn dropin(dropin: &Tree, check: &mut Check) {
     if let Some(Err(fault)) = dropin.text("contents").map(unit_file::check) {
         check.error(&dropin.place_of("contents"), fault);

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::data_url;
+use crate::version::Spec;
 
 /// What matters of a URL.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,21 +20,14 @@ impl Url<'_> {
     }
 }
 
-/// Checks a URL that Ignition is to fetch from, by the rules of spec 3.3.0. The error says what is wrong.
-pub(crate) fn source(text: &str) -> Result<(), String> {
+/// Checks a URL that Ignition is to fetch from, by the rules of `spec`. The error says what is wrong.
+pub(crate) fn source(text: &str, spec: Spec) -> Result<(), String> {
     let url = parse(text)?;
     match url.scheme.as_str() {
-        "http" | "https" | "tftp" | "gs" => Ok(()),
-        "s3" => {
-            let mut versions = url.query.split('&').filter_map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (name == "versionId").then_some(value)
-            });
-            match versions.next() {
-                Some("") => Err("the `versionId` is empty".to_owned()),
-                _ => Ok(()),
-            }
-        }
+        "http" | "https" | "tftp" => Ok(()),
+        "gs" if spec >= Spec::V3_2 => Ok(()),
+        "arn" if spec >= Spec::V3_4 => arn(text, &url),
+        "s3" => object_version(&url),
         "data" => match data_url::decode(text) {
             Ok(_) => Ok(()),
             Err(fault) => Err(format!("the data URL cannot be read: {fault}")),
@@ -41,6 +35,34 @@ pub(crate) fn source(text: &str) -> Result<(), String> {
         "" => Err("the URL has no scheme, such as `https:`".to_owned()),
         scheme => Err(format!("Ignition does not fetch over `{scheme}`")),
     }
+}
+
+/// An object in S3 may name its version.
+fn object_version(url: &Url) -> Result<(), String> {
+    let mut versions = url.query.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == "versionId").then_some(value)
+    });
+    match versions.next() {
+        Some("") => Err("the `versionId` is empty".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// An object in S3 by its Amazon resource name: `arn:aws:s3:::bucket/key`.
+fn arn(text: &str, url: &Url) -> Result<(), String> {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let fault = || Err("this is not the name of an object in S3: `arn:aws:s3:::BUCKET/KEY`".into());
+    let parts: Vec<&str> = path.splitn(6, ':').collect();
+    let [_, partition, "s3", _, _, resource] = parts[..] else { return fault() };
+    if partition.starts_with('/') {
+        return fault();
+    }
+    let slashes = path.matches('/').count();
+    if slashes < 1 || (resource.starts_with("accesspoint/") && slashes < 2) {
+        return fault();
+    }
+    object_version(url)
 }
 
 /// Parses a URL. The error says what is wrong.
@@ -179,7 +201,7 @@ mod tests {
             "http://exämple.com",
             "http://example.com:",
         ] {
-            assert_eq!(source(url), Ok(()), "{url}");
+            assert_eq!(source(url, Spec::V3_3), Ok(()), "{url}");
         }
         for url in [
             "",
@@ -207,7 +229,32 @@ mod tests {
             "data:",
             "http://example.com#%z",
         ] {
-            assert!(source(url).is_err(), "{url}");
+            assert!(source(url, Spec::V3_3).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn schemes_by_spec() {
+        for (url, since) in [
+            ("tftp://a/b", Spec::V3_0),
+            ("gs://bucket/key", Spec::V3_2),
+            ("arn:aws:s3:::bucket/key", Spec::V3_4),
+            ("arn:aws:s3:eu-west-1:1:accesspoint/name/key", Spec::V3_4),
+            ("arn:aws:s3:::bucket/key?versionId=a", Spec::V3_4),
+        ] {
+            for spec in [Spec::V3_0, Spec::V3_1, Spec::V3_2, Spec::V3_3, Spec::V3_4, Spec::V3_7] {
+                assert_eq!(source(url, spec).is_ok(), spec >= since, "{url} {spec:?}");
+            }
+        }
+        for url in [
+            "arn:aws:s3:::bucket",
+            "arn:aws:iam::1:user/a",
+            "arn:aws:s3:bucket/key",
+            "arn:/aws:s3:::bucket/key",
+            "arn:aws:s3:::accesspoint/name",
+            "arn:aws:s3:::bucket/key?versionId=",
+        ] {
+            assert!(source(url, Spec::V3_4).is_err(), "{url}");
         }
     }
 }
