@@ -67,7 +67,7 @@ pub(crate) enum Forms {
 }
 
 impl Forms {
-    fn of(target: &Target, is_compressed: bool) -> Forms {
+    pub(crate) fn of(target: &Target, is_compressed: bool) -> Forms {
         if target.base == Base::V0_1 {
             Forms::Escaped
         } else if is_compressed {

@@ -8,6 +8,8 @@ mod nodes;
 pub(crate) mod quadlets;
 mod trees;
 
+pub(crate) use grub::USER_CONFIG;
+
 use crate::lower::Context;
 use crate::merge::merge;
 use crate::schema::config::CONFIG;
