@@ -30,3 +30,4 @@ pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
 pub use compose::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
 pub use reverse::{ReverseOptions, reverse};
+pub use version::targets;

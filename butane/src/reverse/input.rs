@@ -14,24 +14,64 @@ use crate::schema::machine_config::MACHINE_CONFIG;
 use crate::tree::{Findings, Origin, Tree};
 use crate::version::{TARGETS, Target};
 
-/// A config that was read.
+/// A text that was read.
+pub(super) struct Source {
+    root: Yaml,
+    kind: SourceKind,
+    pub origin: Origin,
+    /// The versions of the variant that give the same specification, best first.
+    pub targets: Vec<&'static Target>,
+    /// Whether a compiler made it, as far as can be seen: nobody else writes keys in its order and nothing empty.
+    is_compiled: bool,
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SourceKind {
+    Ignition,
+    MachineConfig,
+}
+
+/// A config that was decoded for a target.
 pub(super) struct Input {
     pub target: &'static Target,
     /// With Ignition's names.
     pub config: Tree,
     /// What Butane has besides the config: the variant and version, and the sections of a MachineConfig.
     pub header: Vec<(&'static str, Tree)>,
-    /// Whether a compiler made it, as far as can be seen: nobody else writes keys in its order and nothing empty.
+    /// Whether a compiler made it.
     pub is_compiled: bool,
 }
 
-/// Reads a config. `None` means that errors were reported.
+impl Source {
+    /// Decodes the config by the tables of `target`.
+    pub(super) fn decode(&self, target: &'static Target, findings: &mut Findings) -> Input {
+        let language = Language::Ignition(target);
+        let decode = |ty, findings: &mut Findings| {
+            decode(&self.root, ty, language, self.origin.clone(), findings)
+        };
+        let (config, header) = match self.kind {
+            SourceKind::Ignition => {
+                (decode(&CONFIG, findings), raise::header(&self.origin, target))
+            }
+            SourceKind::MachineConfig => {
+                let decoded = decode(&MACHINE_CONFIG, findings);
+                let config = decoded.get("spec").and_then(|spec| spec.get("config")).cloned();
+                let header = raise::machine_config(&decoded, target, findings);
+                (config.unwrap_or_else(|| Tree::map_at(&self.origin, Vec::new())), header)
+            }
+        };
+        Input { target, config, header, is_compiled: self.is_compiled }
+    }
+}
+
+/// Reads a text and finds out what it is. `None` means that errors were reported.
 pub(super) fn read(
     file: &str,
     bytes: &[u8],
     variant: Option<&str>,
     findings: &mut Findings,
-) -> Option<Input> {
+) -> Option<Source> {
     let json_error = serde_json::from_slice::<IgnoredAny>(bytes).err();
     let bytes = match &json_error {
         None => escapes_for_yaml(bytes),
@@ -60,26 +100,65 @@ pub(super) fn read(
             .hint("to be reversed is what was compiled: an Ignition config or a MachineConfig");
         return None;
     }
-    if field(&root, "kind").and_then(text) == Some("MachineConfig") {
-        return machine_config(&mut root, origin, variant, findings);
-    }
-    if let Some(error) = json_error {
-        return not_json(&error, file, findings);
-    }
+    let kind = match field(&root, "kind").and_then(text) {
+        Some("MachineConfig") => SourceKind::MachineConfig,
+        _ => SourceKind::Ignition,
+    };
+    let (targets, is_compiled) = match (kind, json_error) {
+        (SourceKind::MachineConfig, _) => {
+            quote_texts(&mut root);
+            of_machine_config(&root, &origin, variant, findings)?
+        }
+        (SourceKind::Ignition, Some(error)) => return not_json(&error, file, findings),
+        (SourceKind::Ignition, None) => of_ignition(&root, &origin, variant, findings)?,
+    };
+    Some(Source { root, kind, origin, targets, is_compiled })
+}
+
+fn of_ignition(
+    root: &Yaml,
+    origin: &Origin,
+    variant: Option<&str>,
+    findings: &mut Findings,
+) -> Option<(Vec<&'static Target>, bool)> {
     let variant = variant.unwrap_or("fcos");
     if variant == "openshift" {
         findings
-            .error(&origin, "an `openshift` config needs a name and a role, which Ignition has not")
+            .error(origin, "an `openshift` config needs a name and a role, which Ignition has not")
             .hint("give the MachineConfig that the config is in, or choose another variant");
         return None;
     }
-    let target = target(&root, &origin, variant, findings)?;
-    let is_compiled = is_compiled(&root);
-    let config = decode(&root, &CONFIG, Language::Ignition(target), origin.clone(), findings);
-    Some(Input { target, config, header: raise::header(&origin, target), is_compiled })
+    Some((targets(root, origin, variant, findings)?, is_compiled(root)))
 }
 
-fn not_json(error: &serde_json::Error, file: &str, findings: &mut Findings) -> Option<Input> {
+fn of_machine_config(
+    root: &Yaml,
+    origin: &Origin,
+    variant: Option<&str>,
+    findings: &mut Findings,
+) -> Option<(Vec<&'static Target>, bool)> {
+    if let Some(other) = variant.filter(|variant| *variant != "openshift") {
+        findings
+            .error(origin, format!("a MachineConfig cannot become a config of `{other}`"))
+            .hint("leave the variant away, or give the Ignition config in `spec.config`");
+        return None;
+    }
+    let config = field(root, "spec").and_then(|spec| field(spec, "config"));
+    let origin = origin.below("spec").below("config");
+    match config {
+        Some(config) => {
+            let origin = origin.at(config.place);
+            Some((targets(config, &origin, "openshift", findings)?, is_compiled(config)))
+        }
+        // Every version says the same then.
+        None => {
+            let all = TARGETS.iter().filter(|target| target.variant == "openshift");
+            Some((newest_first(all), true))
+        }
+    }
+}
+
+fn not_json(error: &serde_json::Error, file: &str, findings: &mut Findings) -> Option<Source> {
     let count = |n: usize| u32::try_from(n.max(1)).unwrap_or(u32::MAX);
     let place = Place { line: count(error.line()), column: count(error.column()) };
     let message = error.to_string();
@@ -89,43 +168,13 @@ fn not_json(error: &serde_json::Error, file: &str, findings: &mut Findings) -> O
     None
 }
 
-fn machine_config(
-    root: &mut Yaml,
-    origin: Origin,
-    variant: Option<&str>,
-    findings: &mut Findings,
-) -> Option<Input> {
-    if let Some(other) = variant.filter(|variant| *variant != "openshift") {
-        findings
-            .error(&origin, format!("a MachineConfig cannot become a config of `{other}`"))
-            .hint("leave the variant away, or give the Ignition config in `spec.config`");
-        return None;
-    }
-    quote_texts(root);
-    let spec = field(root, "spec");
-    let config = spec.and_then(|spec| field(spec, "config"));
-    let at = origin.below("spec").below("config");
-    let target = match config {
-        Some(config) => target(config, &at.at(config.place), "openshift", findings)?,
-        // Any version says the same, so it is the newest that is final.
-        None => newest(TARGETS.iter().filter(|target| target.variant == "openshift"))?,
-    };
-    let is_compiled = config.is_none_or(is_compiled);
-    let decoded =
-        decode(root, &MACHINE_CONFIG, Language::Ignition(target), origin.clone(), findings);
-    let config = decoded.get("spec").and_then(|spec| spec.get("config")).cloned();
-    let header = raise::machine_config(&decoded, target, findings);
-    let config = config.unwrap_or_else(|| Tree::map_at(&origin, Vec::new()));
-    Some(Input { target, config, header, is_compiled })
-}
-
-/// The target of `variant` that gives the specification a config names: its newest version.
-fn target(
+/// The versions of `variant` that give the specification a config names; at least one.
+fn targets(
     config: &Yaml,
     origin: &Origin,
     variant: &str,
     findings: &mut Findings,
-) -> Option<&'static Target> {
+) -> Option<Vec<&'static Target>> {
     let targets = || TARGETS.iter().filter(|target| target.variant == variant);
     if targets().next().is_none() {
         let mut variants: Vec<&str> = TARGETS.iter().map(|target| target.variant).collect();
@@ -152,8 +201,8 @@ fn target(
         findings.error(&origin, "the version is text");
         return None;
     };
-    let found = newest(targets().filter(|target| target.spec.as_str() == name));
-    if found.is_none() {
+    let found = newest_first(targets().filter(|target| target.spec.as_str() == name));
+    if found.is_empty() {
         let is_known = TARGETS.iter().any(|target| target.spec.as_str() == name);
         let mut specs: Vec<&str> = targets().map(|target| target.spec.as_str()).collect();
         specs.sort_unstable();
@@ -169,14 +218,15 @@ fn target(
             _ => finding.hint(format!("`{variant}` has {}", list(&specs))),
         }
     }
-    found
+    Some(found).filter(|found| !found.is_empty())
 }
 
-/// The newest version; an experimental one only when there is no other. The tables are in order.
-fn newest(targets: impl Iterator<Item = &'static Target>) -> Option<&'static Target> {
-    let targets: Vec<_> = targets.collect();
-    let is_final = |target: &&&'static Target| !target.version.ends_with("-experimental");
-    targets.iter().rfind(is_final).or(targets.last()).copied()
+/// The newest version first, but for experimental ones, which are last. The tables are in order.
+fn newest_first(targets: impl Iterator<Item = &'static Target>) -> Vec<&'static Target> {
+    let mut targets: Vec<_> = targets.collect();
+    targets.reverse();
+    targets.sort_by_key(|target| target.version.ends_with("-experimental"));
+    targets
 }
 
 fn entry<'y>(yaml: &'y Yaml, name: &str) -> Option<&'y (Yaml, Yaml)> {

@@ -15,6 +15,7 @@ mod subtract;
 mod text;
 
 use basalt_model::report::Report;
+use input::{Input, Source};
 
 use crate::compile::{Output, Warnings, judge, settle};
 use crate::tree::Findings;
@@ -50,13 +51,27 @@ fn write(
     options: &ReverseOptions,
     findings: &mut Findings,
 ) -> Option<String> {
-    let input = input::read(file, bytes, options.variant, findings)?;
-    judge(&input.config, input.target, Output::Variant, findings);
-    // Rules hold for what is to be written; what Ignition would refuse has no Butane.
-    if findings.0.has_errors() {
-        return None;
-    }
+    let source = input::read(file, bytes, options.variant, findings)?;
+    let input = accepted(&source, findings)?;
     let mut written = fold::fold(&input);
     contents::inline(&mut written, &input);
     Some(text::print(&written, input.target))
+}
+
+/// The config for the newest version that takes it: of versions that give the same specification, newer ones may
+/// refuse more. `None` means that none takes it, and that what speaks against the newest was reported.
+fn accepted(source: &Source, findings: &mut Findings) -> Option<Input> {
+    let mut refused = None;
+    for target in &source.targets {
+        let mut judged = Findings::new(&source.origin.file);
+        let input = source.decode(target, &mut judged);
+        judge(&input.config, target, Output::Variant, &mut judged);
+        if !judged.0.has_errors() {
+            findings.0.absorb(judged.0);
+            return Some(input);
+        }
+        refused.get_or_insert(judged);
+    }
+    findings.0.absorb(refused.into_iter().next()?.0);
+    None
 }

@@ -48,6 +48,8 @@ fn node(name: &str, tree: &Tree, kind: Kind, target: &'static Target) -> Node {
             Ok(bits) if name.ends_with("mode") => Node::octal(bits),
             _ => Node::Plain(number.to_string()),
         },
+        // Three numbers are text in every YAML, and nobody quotes a version.
+        (Value::Text(text), _) if name == "version" => Node::Plain(text.clone()),
         (Value::Flag(flag), _) => Node::Plain(flag.to_string()),
         (Value::Text(text), _) => Node::Text(text.clone()),
         (Value::Map(_) | Value::Broken, _) => {

@@ -10,7 +10,7 @@ mod trees;
 
 pub(crate) use grub::USER_CONFIG;
 
-use crate::lower::Context;
+use crate::lower::{Context, sort};
 use crate::merge::merge;
 use crate::schema::config::CONFIG;
 use crate::tree::{Origin, Tree};
@@ -39,5 +39,7 @@ fn below(sugar: Option<Tree>, config: Tree, target: &'static Target) -> Tree {
 
 /// A config that is one list in one section.
 fn section(origin: &Origin, section: &'static str, lists: Vec<(&'static str, Tree)>) -> Tree {
-    Tree::map_at(origin, vec![(section, Tree::map_at(origin, lists))])
+    let mut lists = Tree::map_at(origin, lists);
+    sort(&mut lists);
+    Tree::map_at(origin, vec![(section, lists)])
 }
