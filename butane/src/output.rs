@@ -93,7 +93,7 @@ fn says_nothing(json: &Json, kind: Kind) -> bool {
 
 /// Go's encoder escapes what could end a script in HTML, and two line ends that JavaScript does not know in text. All
 /// of them occur only in texts, never between them.
-fn finish(json: serde_json::Result<String>) -> String {
+pub(crate) fn finish(json: serde_json::Result<String>) -> String {
     let json = json.expect("a tree has text keys only");
     let mut escaped = String::with_capacity(json.len() + 1);
     for character in json.chars() {

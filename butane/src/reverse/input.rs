@@ -9,9 +9,12 @@ use serde::de::IgnoredAny;
 
 use super::raise;
 use crate::decode::{Language, decode};
+use crate::machine_config;
+use crate::output::finish;
 use crate::schema::config::CONFIG;
 use crate::schema::machine_config::MACHINE_CONFIG;
-use crate::tree::{Findings, Origin, Tree};
+use crate::schema::{Kind, Type};
+use crate::tree::{Findings, Origin, Tree, Value};
 use crate::version::{TARGETS, Target};
 
 /// A text that was read.
@@ -21,7 +24,7 @@ pub(super) struct Source {
     pub origin: Origin,
     /// The versions of the variant that give the same specification, best first.
     pub targets: Vec<&'static Target>,
-    /// Whether a compiler made it, as far as can be seen: nobody else writes keys in its order and nothing empty.
+    /// Whether a compiler made it, as far as can be seen.
     is_compiled: bool,
 }
 
@@ -50,7 +53,7 @@ impl Source {
         let decode = |ty, findings: &mut Findings| {
             decode(&self.root, ty, language, self.origin.clone(), findings)
         };
-        let (config, header) = match self.kind {
+        let (mut config, header) = match self.kind {
             SourceKind::Ignition => {
                 (decode(&CONFIG, findings), raise::header(&self.origin, target))
             }
@@ -61,6 +64,7 @@ impl Source {
                 (config.unwrap_or_else(|| Tree::map_at(&self.origin, Vec::new())), header)
             }
         };
+        complete(&mut config, &CONFIG, target);
         Input { target, config, header, is_compiled: self.is_compiled }
     }
 }
@@ -73,6 +77,10 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Option<Source> {
     let json_error = serde_json::from_slice::<IgnoredAny>(bytes).err();
+    let is_printed = match &json_error {
+        None => is_printed(bytes),
+        Some(_) => bytes.starts_with(machine_config::HEADER.as_bytes()),
+    };
     let bytes = match &json_error {
         None => escapes_for_yaml(bytes),
         Some(_) => Cow::Borrowed(bytes),
@@ -104,7 +112,7 @@ pub(super) fn read(
         Some("MachineConfig") => SourceKind::MachineConfig,
         _ => SourceKind::Ignition,
     };
-    let (targets, is_compiled) = match (kind, json_error) {
+    let targets = match (kind, json_error) {
         (SourceKind::MachineConfig, _) => {
             quote_texts(&mut root);
             of_machine_config(&root, &origin, variant, findings)?
@@ -112,6 +120,7 @@ pub(super) fn read(
         (SourceKind::Ignition, Some(error)) => return not_json(&error, file, findings),
         (SourceKind::Ignition, None) => of_ignition(&root, &origin, variant, findings)?,
     };
+    let is_compiled = is_printed && (kind == SourceKind::MachineConfig || has_nothing_loose(&root));
     Some(Source { root, kind, origin, targets, is_compiled })
 }
 
@@ -120,7 +129,7 @@ fn of_ignition(
     origin: &Origin,
     variant: Option<&str>,
     findings: &mut Findings,
-) -> Option<(Vec<&'static Target>, bool)> {
+) -> Option<Vec<&'static Target>> {
     let variant = variant.unwrap_or("fcos");
     if variant == "openshift" {
         findings
@@ -128,7 +137,7 @@ fn of_ignition(
             .hint("give the MachineConfig that the config is in, or choose another variant");
         return None;
     }
-    Some((targets(root, origin, variant, findings)?, is_compiled(root)))
+    targets(root, origin, variant, findings)
 }
 
 fn of_machine_config(
@@ -136,7 +145,7 @@ fn of_machine_config(
     origin: &Origin,
     variant: Option<&str>,
     findings: &mut Findings,
-) -> Option<(Vec<&'static Target>, bool)> {
+) -> Option<Vec<&'static Target>> {
     if let Some(other) = variant.filter(|variant| *variant != "openshift") {
         findings
             .error(origin, format!("a MachineConfig cannot become a config of `{other}`"))
@@ -146,14 +155,27 @@ fn of_machine_config(
     let config = field(root, "spec").and_then(|spec| field(spec, "config"));
     let origin = origin.below("spec").below("config");
     match config {
-        Some(config) => {
-            let origin = origin.at(config.place);
-            Some((targets(config, &origin, "openshift", findings)?, is_compiled(config)))
-        }
+        Some(config) => targets(config, &origin.at(config.place), "openshift", findings),
         // Every version says the same then.
         None => {
             let all = TARGETS.iter().filter(|target| target.variant == "openshift");
-            Some((newest_first(all), true))
+            Some(newest_first(all))
+        }
+    }
+}
+
+/// Sets the texts that are never absent: the rules find them empty then, and say so.
+fn complete(tree: &mut Tree, ty: &'static Type, target: &'static Target) {
+    for field in ty.of(target) {
+        let Some(name) = field.ignition else { continue };
+        let origin = tree.origin.below(name);
+        match (field.kind, tree.get_mut(name)) {
+            (Kind::RequiredText, None) => tree.set(name, Tree::text_at(&origin, "")),
+            (Kind::Map(ty), Some(value)) => complete(value, ty, target),
+            (Kind::Maps(ty, _), Some(Tree { value: Value::List(items), .. })) => {
+                items.iter_mut().for_each(|item| complete(item, ty, target));
+            }
+            _ => {}
         }
     }
 }
@@ -248,19 +270,28 @@ fn text(yaml: &Yaml) -> Option<&str> {
     yaml.as_scalar().map(|scalar| scalar.text.as_str())
 }
 
-/// Whether a compiler wrote it: ours writes keys in their alphabetical order, the reference the same but for the
-/// fields that files, directories and links have in common, which come first. Neither writes null or anything empty.
-fn is_compiled(yaml: &Yaml) -> bool {
+/// Whether JSON is laid out as compilers lay it out: in one line or with two spaces, and with Go's escapes.
+fn is_printed(bytes: &[u8]) -> bool {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(bytes) else { return false };
+    let is = |printed: serde_json::Result<String>| {
+        finish(printed).trim_end().as_bytes() == bytes.trim_ascii_end()
+    };
+    is(serde_json::to_string(&json)) || is(serde_json::to_string_pretty(&json))
+}
+
+/// Whether keys are in a compiler's order, and nothing is null or empty. Ours writes them in their alphabetical order,
+/// the reference the same but for the fields that files, directories and links have in common, which come first.
+fn has_nothing_loose(yaml: &Yaml) -> bool {
     const COMMON: [&str; 4] = ["group", "overwrite", "path", "user"];
     match &yaml.resolved().value {
         YamlValue::Scalar(scalar) => !scalar::is_null(scalar),
-        YamlValue::List(items) => !items.is_empty() && items.iter().all(is_compiled),
+        YamlValue::List(items) => !items.is_empty() && items.iter().all(has_nothing_loose),
         YamlValue::Map(entries) => {
             let keys: Vec<&str> = entries.iter().filter_map(|(key, _)| text(key)).collect();
             let common = keys.iter().take_while(|key| COMMON.contains(key)).count();
             !entries.is_empty()
                 && (keys.is_sorted() || keys[..common].is_sorted() && keys[common..].is_sorted())
-                && entries.iter().all(|(_, value)| is_compiled(value))
+                && entries.iter().all(|(_, value)| has_nothing_loose(value))
         }
         YamlValue::Alias(_) => false,
     }

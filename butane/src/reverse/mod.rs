@@ -5,7 +5,8 @@
 //! sugar again (`fold`), data URLs become text (`contents`), and the result is printed (`text`).
 //!
 //! What a compiler made compiles to the very same again. That is not hoped for: each piece of sugar and each text is
-//! compiled on trial, and kept as it was when something else comes out.
+//! compiled on trial, and kept as it was when something else comes out. What another program made is told from its
+//! layout; there a text may be encoded differently afterwards, since a person wants to read it.
 
 mod contents;
 mod fold;
@@ -18,7 +19,9 @@ use basalt_model::report::Report;
 use input::{Input, Source};
 
 use crate::compile::{Output, Warnings, judge, settle};
+use crate::schema::config::CONFIG;
 use crate::tree::Findings;
+use crate::validate;
 
 /// What to write Butane for.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,14 @@ fn write(
     let source = input::read(file, bytes, options.variant, findings)?;
     let input = accepted(&source, findings)?;
     let mut written = fold::fold(&input);
+    let section = written.get("ignition").cloned();
     contents::inline(&mut written, &input);
+    // Butane looks into configs that are inline, and refuses what Ignition would find only at boot.
+    let mut judged = Findings::new(file);
+    validate::butane(&written, &CONFIG, input.target, &mut judged);
+    if let Some(section) = section.filter(|_| judged.0.has_errors()) {
+        written.set("ignition", section);
+    }
     Some(text::print(&written, input.target))
 }
 
@@ -65,6 +75,9 @@ fn accepted(source: &Source, findings: &mut Findings) -> Option<Input> {
     for target in &source.targets {
         let mut judged = Findings::new(&source.origin.file);
         let input = source.decode(target, &mut judged);
+        let mut written = raise::raise(&input.config, &CONFIG, target);
+        input.header.iter().for_each(|(name, value)| written.set(name, value.clone()));
+        validate::butane(&written, &CONFIG, target, &mut judged);
         judge(&input.config, target, Output::Variant, &mut judged);
         if !judged.0.has_errors() {
             findings.0.absorb(judged.0);
