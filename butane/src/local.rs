@@ -57,45 +57,66 @@ pub(crate) fn name(files_dir: &Utf8Path, path: &str) -> Utf8PathBuf {
     files_dir.join(clean(path).unwrap_or_else(|| path.to_owned()))
 }
 
+/// A file of the build machine that was found, and not read yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    file: Utf8PathBuf,
+    /// What messages call it.
+    path: String,
+    /// When it was found.
+    pub bytes: u64,
+}
+
 /// Reads the file at `path` below `files_dir`.
 pub(crate) fn read(files_dir: Option<&Utf8Path>, path: &str) -> Result<Vec<u8>, LocalError> {
-    read_file(&locate(files_dir, path)?, path)
+    contents(&find(files_dir, path)?)
 }
 
-/// Reads the file at `file`, which messages call `path`.
-pub(crate) fn read_file(file: &Utf8Path, path: &str) -> Result<Vec<u8>, LocalError> {
-    let io = |error| LocalError::Io { path: path.to_owned(), error };
-    let opened = open_file(file, path)?;
-    let mut contents = Vec::new();
-    let read = (&opened).take(MAX_FILE_BYTES + 1).read_to_end(&mut contents);
-    let bytes = read.map_err(io)? as u64;
+/// Finds the file at `path` below `files_dir`.
+pub(crate) fn find(files_dir: Option<&Utf8Path>, path: &str) -> Result<Found, LocalError> {
+    let file = locate(files_dir, path)?;
+    let metadata = fs::metadata(&file);
+    let metadata = metadata.map_err(|error| LocalError::Io { path: path.to_owned(), error })?;
+    found(file, path, &metadata)
+}
+
+/// The file `file` with its `metadata`, which messages call `path`. Anything but a regular file is refused before it is
+/// opened.
+pub(crate) fn found(
+    file: Utf8PathBuf,
+    path: &str,
+    metadata: &Metadata,
+) -> Result<Found, LocalError> {
+    regular(path, metadata)?;
+    let path = path.to_owned();
+    match metadata.len() {
+        bytes if bytes > MAX_FILE_BYTES => Err(LocalError::TooLarge { path, bytes }),
+        bytes => Ok(Found { file, path, bytes }),
+    }
+}
+
+/// Refuses what is not a regular file: a named pipe would never end, and devices do things when they are opened.
+fn regular(path: &str, metadata: &Metadata) -> Result<(), LocalError> {
+    let found = match metadata.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a symbolic link",
+        _ => "a device, pipe or socket",
+    };
+    Err(LocalError::NoFile { path: path.to_owned(), found })
+}
+
+/// Reads a file that was found. It may have grown since, and grow while it is read: not past [`MAX_FILE_BYTES`].
+pub(crate) fn contents(found: &Found) -> Result<Vec<u8>, LocalError> {
+    let io = |error| LocalError::Io { path: found.path.clone(), error };
+    let mut contents = Vec::with_capacity(usize::try_from(found.bytes).unwrap_or(0) + 1);
+    let file = open_in_place(&found.file).map_err(io)?;
+    regular(&found.path, &file.metadata().map_err(io)?)?;
+    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut contents).map_err(io)? as u64;
     if bytes > MAX_FILE_BYTES {
-        let bytes = opened.metadata().map_err(io)?.len();
-        return Err(LocalError::TooLarge { path: path.to_owned(), bytes });
+        return Err(LocalError::TooLarge { path: found.path.clone(), bytes });
     }
     Ok(contents)
-}
-
-/// Opens the file at `file`, which messages call `path`, and which has no symbolic links in it. Anything but a regular
-/// file is refused before it is opened, and again when it is open: a named pipe would never end, and devices do things
-/// when they are opened.
-fn open_file(file: &Utf8Path, path: &str) -> Result<File, LocalError> {
-    let io = |error| LocalError::Io { path: path.to_owned(), error };
-    let check = |metadata: Metadata| {
-        if metadata.is_file() {
-            return Ok(());
-        }
-        let found = match metadata.file_type() {
-            kind if kind.is_dir() => "a folder",
-            kind if kind.is_symlink() => "a symbolic link",
-            _ => "a device, pipe or socket",
-        };
-        Err(LocalError::NoFile { path: path.to_owned(), found })
-    };
-    check(fs::symlink_metadata(file).map_err(io)?)?;
-    let opened = open_in_place(file).map_err(io)?;
-    check(opened.metadata().map_err(io)?)?;
-    Ok(opened)
 }
 
 /// Opens a file without following any symbolic link. The path was looked at before: a link that has come between is
@@ -250,8 +271,9 @@ mod tests {
             let error = open_in_place(&base.join(path)).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(Errno::LOOP.raw_os_error()), "{path}");
         }
-        let error = read_file(&base.join("was-a-file"), "f").unwrap_err().to_string();
-        assert_eq!(error, "`f` is a symbolic link, not a file");
+        let found = Found { file: base.join("was-a-file"), path: "f".to_owned(), bytes: 6 };
+        let error = contents(&found).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read `f` below the files directory: "), "{error}");
     }
 
     #[test]

@@ -22,6 +22,15 @@ const FIELDS: [(&str, &str); 4] = [
     ("kernel_type", "kernelType"),
 ];
 
+/// The sections of a config with Butane's names that are not for Ignition.
+pub(crate) const SECTIONS: [&str; 2] = ["metadata", "openshift"];
+
+/// Takes the [`SECTIONS`] out of a config with Butane's names.
+pub(crate) fn beside(written: &Tree) -> Tree {
+    let sections = written.entries().iter().filter(|(name, _)| SECTIONS.contains(name));
+    Tree::map_at(&written.origin, sections.cloned().collect())
+}
+
 /// The parts of a MachineConfig besides the Ignition config, ready to be printed.
 #[derive(Clone, Debug)]
 pub(crate) struct MachineConfig {
@@ -30,7 +39,7 @@ pub(crate) struct MachineConfig {
 }
 
 impl MachineConfig {
-    /// Takes the parts out of a config with Butane's names.
+    /// Takes the parts out of the sections [`beside`] the Ignition config.
     pub(crate) fn of(written: &Tree) -> MachineConfig {
         let mut metadata = Map::new();
         if let Some(section) = written.get("metadata") {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use basalt_model::report::{Finding, Place, Report};
 
+use crate::data::Data;
+
 /// Where a value was written.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
@@ -55,6 +57,8 @@ pub(crate) enum Value {
     Map(Vec<(&'static str, Tree)>),
     /// Names that a person chose, with texts, in the order of the file.
     Labels(Vec<(String, Tree)>),
+    /// Contents in the config itself, as a data URL.
+    Data(Data),
     /// Something was written that cannot be used, and has been reported: later rules keep silent about it.
     Broken,
 }
@@ -96,12 +100,19 @@ impl Tree {
         }
     }
 
-    /// The text itself, when this is one.
+    /// The text itself, when this is one. A data URL is made here; where the contents may be large, ask
+    /// [`is_data`](Tree::is_data) first.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
+            Value::Data(Data::Packed(packed)) => Some(packed.url()),
             _ => None,
         }
+    }
+
+    /// Whether this is a data URL that was made here, and is as it has to be.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self.value, Value::Data(_))
     }
 
     /// The number itself, when this is one.
@@ -196,6 +207,10 @@ impl Tree {
     pub(crate) fn says_same(&self, other: &Tree) -> bool {
         match (&self.value, &other.value) {
             (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Data(Data::Packed(a)), Value::Data(Data::Packed(b))) => a == b,
+            (Value::Data(_), Value::Text(_)) | (Value::Text(_), Value::Data(_)) => {
+                self.as_text() == other.as_text()
+            }
             (Value::Integer(a), Value::Integer(b)) => a == b,
             (Value::Flag(a), Value::Flag(b)) => a == b,
             (Value::List(a), Value::List(b)) => {

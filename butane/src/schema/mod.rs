@@ -79,6 +79,18 @@ pub(crate) struct Field {
     /// One sentence.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
     pub doc: &'static str,
+    pub secrecy: Secrecy,
+}
+
+/// Whether a field holds something that not everyone may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// It does not, or what holds it does not say.
+    Public,
+    /// It may: the contents of a file are a certificate or its key.
+    Either,
+    /// It does, as does `inline` of a resource in it.
+    Secret,
 }
 
 /// What a field holds.
@@ -188,6 +200,18 @@ impl Field {
         target.has(self.since) && self.until.is_none_or(|until| target.base < until)
     }
 
+    /// The field holds a secret.
+    const fn secret(mut self) -> Field {
+        self.secrecy = Secrecy::Secret;
+        self
+    }
+
+    /// The field holds a secret, or not.
+    const fn maybe_secret(mut self) -> Field {
+        self.secrecy = Secrecy::Either;
+        self
+    }
+
     /// The row holds for base versions before `until`.
     const fn until(mut self, until: Base) -> Field {
         self.until = Some(until);
@@ -238,6 +262,7 @@ const fn field(
         until: None,
         kept_when_empty: false,
         doc,
+        secrecy: Secrecy::Public,
     }
 }
 
@@ -256,6 +281,7 @@ const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) 
         until: None,
         kept_when_empty: false,
         doc,
+        secrecy: Secrecy::Public,
     }
 }
 
@@ -269,6 +295,7 @@ const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field 
         until: None,
         kept_when_empty: false,
         doc,
+        secrecy: Secrecy::Public,
     }
 }
 

@@ -6,8 +6,8 @@ use basalt_model::report::{Place, Report};
 use basalt_model::yaml::{self, ScalarStyle, Value, Yaml};
 use camino::Utf8Path;
 
-use super::Source;
 use super::folder::Contents;
+use crate::compose::Source;
 use crate::local;
 use crate::tree::Origin;
 
@@ -16,6 +16,14 @@ pub(super) struct Lines<'a> {
     sources: &'a [Source<'a>],
     files_dir: Option<&'a Utf8Path>,
     read: HashMap<&'a str, Option<Text<'a>>>,
+}
+
+/// Where a line is written.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub origin: Origin,
+    /// Whether the text there is the line itself. What has been put into it may be a secret.
+    pub is_as_written: bool,
 }
 
 struct Text<'a> {
@@ -30,29 +38,37 @@ impl<'a> Lines<'a> {
 
     /// Where line `line` of `contents` is written: in a block of literal text (`|`) or in a local file it has a line of
     /// its own. Of contents in another form, or made by the compiler, it is the place of the whole.
-    pub(super) fn find(&mut self, contents: &Contents, line: u32) -> Origin {
-        let whole = contents.origin.clone();
+    pub(super) fn find(&mut self, contents: &Contents, line: u32) -> Found {
+        let whole = || Found { origin: contents.origin.clone(), is_as_written: false };
         let files_dir = self.files_dir;
-        let Some(text) = self.text(&whole.file) else { return whole };
-        let Some(written) = value(&text.root, &whole.path) else { return whole };
-        let Some(scalar) = written.as_scalar() else { return whole };
-        if let Some(files_dir) = files_dir.filter(|_| whole.path.ends_with("_local")) {
+        let Some(text) = self.text(&contents.origin.file) else { return whole() };
+        let Some(written) = value(&text.root, &contents.origin.path) else { return whole() };
+        let Some(scalar) = written.as_scalar() else { return whole() };
+        let expected = contents.text.lines().nth(line.saturating_sub(1) as usize);
+        if let Some(files_dir) = files_dir.filter(|_| contents.origin.path.ends_with("_local")) {
             let file = local::name(files_dir, &scalar.text);
-            let line_text = contents.text.lines().nth(line.saturating_sub(1) as usize);
-            let place = Place { line, column: line_text.map_or(1, column) };
-            return Origin { file: file.as_str().into(), ..whole }.at(place);
+            let place = Place { line, column: expected.map_or(1, column) };
+            let origin = Origin { file: file.as_str().into(), ..contents.origin.clone() };
+            return Found { origin: origin.at(place), is_as_written: true };
         }
-        if scalar.style != ScalarStyle::Literal || scalar.text != contents.text {
-            return whole;
+        let is_as_written = scalar.text == contents.text;
+        // A variable in the text is another text; its lines are the same ones unless it brings some with it.
+        if scalar.style != ScalarStyle::Literal
+            || scalar.text.lines().count() != contents.text.lines().count()
+        {
+            return Found { is_as_written, ..whole() };
         }
         let number = written.place.line + line;
         let found = text.lines.get(number as usize - 1).copied();
-        let expected = contents.text.lines().nth(line.saturating_sub(1) as usize);
+        let is_same = |found: &str, expected: &str| {
+            found.trim() == expected.trim() || (!is_as_written && found.contains("${{"))
+        };
         match (found, expected) {
-            (Some(found), Some(expected)) if found.trim() == expected.trim() => {
-                whole.at(Place { line: number, column: column(found) })
-            }
-            _ => whole,
+            (Some(found), Some(expected)) if is_same(found, expected) => Found {
+                origin: contents.origin.clone().at(Place { line: number, column: column(found) }),
+                is_as_written: found.trim() == expected.trim(),
+            },
+            _ => Found { is_as_written, ..whole() },
         }
     }
 
@@ -115,6 +131,9 @@ systemd:
     - contents: &a |
         Key=value
     - contents: *a
+    - contents: |
+        [Service]
+        Environment=A=${{ secret }}
 ";
 
     #[track_caller]
@@ -124,7 +143,7 @@ systemd:
         let whole = Place { line: 99, column: 9 };
         let origin = Origin { file: "a.bu".into(), place: whole, path: path.into() };
         let found = lines.find(&Contents { text: contents.to_owned(), origin }, line);
-        assert_eq!(format!("{}:{}", found.file, found.place), expected);
+        assert_eq!(format!("{}:{}", found.origin.file, found.origin.place), expected);
     }
 
     #[test]
@@ -146,6 +165,8 @@ systemd:
         );
         check("$.systemd.units.5.contents", "Key=value\n", 1, "a.bu:18:9");
         check("$.systemd.units.6.contents", "Key=value\n", 1, "a.bu:18:9");
+        check("$.systemd.units.7.contents", "[Service]\nEnvironment=A=x\n", 2, "a.bu:22:9");
+        check("$.systemd.units.7.contents", "[Service]\nEnvironment=A=x\ny\n", 2, "a.bu:99:9");
         check("$.storage.filesystems.0.with_mount_unit", "[Mount]\n", 1, "a.bu:99:9");
     }
 
@@ -154,6 +175,7 @@ systemd:
         let mut lines = Lines::of(&[], None);
         let origin = Origin::root("a.bu", Place::START).below("x");
         let found = lines.find(&Contents { text: "a\n".to_owned(), origin }, 1);
-        assert_eq!(found.place, Place::START);
+        assert_eq!(found.origin.place, Place::START);
+        assert!(!found.is_as_written);
     }
 }

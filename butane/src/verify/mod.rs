@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
+use crate::compose::Source;
 use crate::output::IgnitionConfig;
 use crate::tree::Findings;
 use folder::{Folder, Part};
@@ -33,15 +34,6 @@ const UNITS_AT_ONCE: usize = 500;
 
 /// What is read of the program's words.
 const MAX_SAID_BYTES: u64 = 16 * 1024 * 1024;
-
-/// A Butane text that the config was compiled from, so that findings have its lines.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// As it was named to the compiler.
-    pub file: &'a str,
-    /// The text.
-    pub bytes: &'a [u8],
-}
 
 /// What keeps units from being verified. None of it says anything about the config.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +100,13 @@ pub fn verify_units(
     let mut lines = Lines::of(sources, files_dir);
     for Said { part, line, message } in said {
         let part = &parts[part];
-        let at = match line {
-            Some(line) => lines.find(&part.contents, line),
-            None => part.contents.origin.clone(),
+        let (at, message) = match line {
+            Some(line) => {
+                let found = lines.find(&part.contents, line);
+                let shown = if found.is_as_written { &*message } else { without_value(&message) };
+                (found.origin, shown)
+            }
+            None => (part.contents.origin.clone(), &*message),
         };
         let finding = findings.warning(&at, format!("systemd says: {message}"));
         if message.starts_with("Unknown ") {
@@ -118,6 +114,11 @@ pub fn verify_units(
         }
     }
     Ok(findings.0)
+}
+
+/// What is said of a value, without the value itself.
+fn without_value(message: &str) -> &str {
+    message.split_once(", ignoring: ").map_or(message, |(said, _)| said)
 }
 
 /// What the program says of `units`, line by line.
