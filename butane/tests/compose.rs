@@ -226,7 +226,7 @@ fn the_rules_are_for_the_result() {
     );
     refuse(
         &["storage: {files: [{path: /a/b}]}", "storage: {links: [{path: /a, target: /c}]}"],
-        "a.bu:3:26: $.storage.files.0.path: `/a/b` is below `/a`, which is a link",
+        "a.bu:3:19: $.storage.files.0: it is below `/a`, which is a link",
     );
 }
 
