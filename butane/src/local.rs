@@ -75,28 +75,28 @@ pub(crate) fn read(files_dir: Option<&Utf8Path>, path: &str) -> Result<Vec<u8>, 
 /// Finds the file at `path` below `files_dir`.
 pub(crate) fn find(files_dir: Option<&Utf8Path>, path: &str) -> Result<Found, LocalError> {
     let file = locate(files_dir, path)?;
-    let metadata = fs::metadata(&file);
+    let metadata = fs::symlink_metadata(&file);
     let metadata = metadata.map_err(|error| LocalError::Io { path: path.to_owned(), error })?;
     found(file, path, &metadata)
 }
 
-/// The file `file` with its `metadata`, which messages call `path`. Anything but a regular file is refused before it is
+/// The file `file`, which has no symbolic links in its name, with its `metadata`; messages call it `path`. Anything but a
+/// regular file is refused before it is opened: a named pipe would never end, and devices do things when they are
 /// opened.
 pub(crate) fn found(
     file: Utf8PathBuf,
     path: &str,
     metadata: &Metadata,
 ) -> Result<Found, LocalError> {
-    regular(path, metadata)?;
     let path = path.to_owned();
+    check_kind(metadata, &path)?;
     match metadata.len() {
         bytes if bytes > MAX_FILE_BYTES => Err(LocalError::TooLarge { path, bytes }),
         bytes => Ok(Found { file, path, bytes }),
     }
 }
 
-/// Refuses what is not a regular file: a named pipe would never end, and devices do things when they are opened.
-fn regular(path: &str, metadata: &Metadata) -> Result<(), LocalError> {
+fn check_kind(metadata: &Metadata, path: &str) -> Result<(), LocalError> {
     let found = match metadata.file_type() {
         kind if kind.is_file() => return Ok(()),
         kind if kind.is_dir() => "a folder",
@@ -106,12 +106,13 @@ fn regular(path: &str, metadata: &Metadata) -> Result<(), LocalError> {
     Err(LocalError::NoFile { path: path.to_owned(), found })
 }
 
-/// Reads a file that was found. It may have grown since, and grow while it is read: not past [`MAX_FILE_BYTES`].
+/// Reads a file that was found. It may have become something else since, which is refused, or have grown, and grow while
+/// it is read: not past [`MAX_FILE_BYTES`].
 pub(crate) fn contents(found: &Found) -> Result<Vec<u8>, LocalError> {
     let io = |error| LocalError::Io { path: found.path.clone(), error };
-    let mut contents = Vec::with_capacity(usize::try_from(found.bytes).unwrap_or(0) + 1);
     let file = open_in_place(&found.file).map_err(io)?;
-    regular(&found.path, &file.metadata().map_err(io)?)?;
+    check_kind(&file.metadata().map_err(io)?, &found.path)?;
+    let mut contents = Vec::with_capacity(usize::try_from(found.bytes).unwrap_or(0) + 1);
     let bytes = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut contents).map_err(io)? as u64;
     if bytes > MAX_FILE_BYTES {
         return Err(LocalError::TooLarge { path: found.path.clone(), bytes });
@@ -271,9 +272,10 @@ mod tests {
             let error = open_in_place(&base.join(path)).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(Errno::LOOP.raw_os_error()), "{path}");
         }
-        let found = Found { file: base.join("was-a-file"), path: "f".to_owned(), bytes: 6 };
-        let error = contents(&found).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read `f` below the files directory: "), "{error}");
+        let link = base.join("was-a-file");
+        let metadata = fs::symlink_metadata(&link).unwrap();
+        let error = found(link, "f", &metadata).unwrap_err().to_string();
+        assert_eq!(error, "`f` is a symbolic link, not a file");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Found {
 
 struct Text<'a> {
     lines: Vec<&'a str>,
-    root: Yaml,
+    documents: Vec<Yaml>,
 }
 
 impl<'a> Lines<'a> {
@@ -42,7 +42,10 @@ impl<'a> Lines<'a> {
         let whole = || Found { origin: contents.origin.clone(), is_as_written: false };
         let files_dir = self.files_dir;
         let Some(text) = self.text(&contents.origin.file) else { return whole() };
-        let Some(written) = value(&text.root, &contents.origin.path) else { return whole() };
+        let place = contents.origin.place;
+        let Some(written) = text.documents.iter().find_map(|root| value_at(root, place)) else {
+            return whole();
+        };
         let Some(scalar) = written.as_scalar() else { return whole() };
         let expected = contents.text.lines().nth(line.saturating_sub(1) as usize);
         if let Some(files_dir) = files_dir.filter(|_| contents.origin.path.ends_with("_local")) {
@@ -58,7 +61,7 @@ impl<'a> Lines<'a> {
         {
             return Found { is_as_written, ..whole() };
         }
-        let number = written.place.line + line;
+        let number = written.resolved().place.line + line;
         let found = text.lines.get(number as usize - 1).copied();
         let is_same = |found: &str, expected: &str| {
             found.trim() == expected.trim() || (!is_as_written && found.contains("${{"))
@@ -75,8 +78,9 @@ impl<'a> Lines<'a> {
     fn text(&mut self, file: &str) -> Option<&Text<'a>> {
         let source = *self.sources.iter().find(|source| source.file == file)?;
         let read = self.read.entry(source.file).or_insert_with(|| {
-            let root = yaml::parse(source.bytes, &mut Report::new(""))?.first?;
-            Some(Text { lines: std::str::from_utf8(source.bytes).ok()?.lines().collect(), root })
+            let documents = yaml::parse_all(source.bytes, &mut Report::new(""))?;
+            let lines = std::str::from_utf8(source.bytes).ok()?.lines().collect();
+            Some(Text { lines, documents })
         });
         read.as_ref()
     }
@@ -88,24 +92,18 @@ fn column(line: &str) -> u32 {
     u32::try_from(indentation + 1).unwrap_or(u32::MAX)
 }
 
-/// The value at `$.systemd.units.0.contents`.
-fn value<'y>(root: &'y Yaml, path: &str) -> Option<&'y Yaml> {
-    let mut value = root.resolved();
-    for part in path.strip_prefix("$.")?.split('.') {
-        value = match &value.value {
-            Value::Map(entries) => {
-                let is_named = |key: &Yaml| key.as_scalar().is_some_and(|key| key.text == part);
-                &entries.iter().find(|(key, _)| is_named(key))?.1
-            }
-            // Items that are null do not count, as in the paths.
-            Value::List(items) => {
-                items.iter().filter(|item| !item.is_null()).nth(part.parse().ok()?)?
-            }
-            Value::Scalar(_) | Value::Alias(_) => return None,
+/// The scalar, or the alias of one, that stands at `place` as a value.
+fn value_at(root: &Yaml, place: Place) -> Option<&Yaml> {
+    let mut stack = vec![root];
+    while let Some(yaml) = stack.pop() {
+        match &yaml.value {
+            Value::Map(entries) => stack.extend(entries.iter().map(|(_, value)| value)),
+            Value::List(items) => stack.extend(items),
+            Value::Scalar(_) | Value::Alias(_) if yaml.place == place => return Some(yaml),
+            Value::Scalar(_) | Value::Alias(_) => {}
         }
-        .resolved();
     }
-    Some(value)
+    None
 }
 
 #[cfg(test)]
@@ -134,14 +132,22 @@ systemd:
     - contents: |
         [Service]
         Environment=A=${{ secret }}
+---
+systemd:
+  units:
+    - contents: |
+        Key=other
 ";
 
+    /// `place` is that of the contents; of contents from a local file, that of its name.
     #[track_caller]
-    fn check(path: &str, contents: &str, line: u32, expected: &str) {
+    fn check(place: (u32, u32), contents: &str, line: u32, expected: &str) {
         let sources = [Source { file: "a.bu", bytes: TEXT.as_bytes() }];
         let mut lines = Lines::of(&sources, Some(Utf8Path::new("files")));
-        let whole = Place { line: 99, column: 9 };
-        let origin = Origin { file: "a.bu".into(), place: whole, path: path.into() };
+        let is_local = TEXT.lines().nth(place.0 as usize - 1).unwrap().contains("contents_local");
+        let path = if is_local { "$.contents_local" } else { "$.contents" };
+        let place = Place { line: place.0, column: place.1 };
+        let origin = Origin { file: "a.bu".into(), place, path: path.into() };
         let found = lines.find(&Contents { text: contents.to_owned(), origin }, line);
         assert_eq!(format!("{}:{}", found.origin.file, found.origin.place), expected);
     }
@@ -149,25 +155,22 @@ systemd:
     #[test]
     fn lines_of_units() {
         let literal = "[Service]\n\n  Key=value\n";
-        check("$.systemd.units.0.contents", literal, 1, "a.bu:7:9");
-        check("$.systemd.units.0.contents", literal, 3, "a.bu:9:11");
+        check((6, 17), literal, 1, "a.bu:7:9");
+        check((6, 17), literal, 3, "a.bu:9:11");
         // Behind the end, of other contents, and in forms where lines are not lines: the whole.
-        check("$.systemd.units.0.contents", literal, 4, "a.bu:99:9");
-        check("$.systemd.units.0.contents", "[Mount]\n", 1, "a.bu:99:9");
-        check("$.systemd.units.1.contents", "[Service] Key=value\n", 1, "a.bu:99:9");
-        check("$.systemd.units.2.contents", "  Key=value", 1, "a.bu:14:11");
-        check("$.systemd.units.3.contents", "Key=value", 1, "a.bu:99:9");
-        check(
-            "$.systemd.units.4.contents_local",
-            "[Service]\n Key=value\n",
-            2,
-            "files/sub/a.service:2:2",
-        );
-        check("$.systemd.units.5.contents", "Key=value\n", 1, "a.bu:18:9");
-        check("$.systemd.units.6.contents", "Key=value\n", 1, "a.bu:18:9");
-        check("$.systemd.units.7.contents", "[Service]\nEnvironment=A=x\n", 2, "a.bu:22:9");
-        check("$.systemd.units.7.contents", "[Service]\nEnvironment=A=x\ny\n", 2, "a.bu:99:9");
-        check("$.storage.filesystems.0.with_mount_unit", "[Mount]\n", 1, "a.bu:99:9");
+        check((6, 17), literal, 4, "a.bu:6:17");
+        check((6, 17), "[Mount]\n", 1, "a.bu:6:17");
+        check((10, 17), "[Service] Key=value\n", 1, "a.bu:10:17");
+        check((13, 17), "  Key=value", 1, "a.bu:14:11");
+        check((15, 17), "Key=value", 1, "a.bu:15:17");
+        check((16, 23), "[Service]\n Key=value\n", 2, "files/sub/a.service:2:2");
+        check((17, 17), "Key=value\n", 1, "a.bu:18:9");
+        check((19, 17), "Key=value\n", 1, "a.bu:18:9");
+        // A variable was put in.
+        check((20, 17), "[Service]\nEnvironment=A=x\n", 2, "a.bu:22:9");
+        check((20, 17), "[Service]\nEnvironment=A=x\ny\n", 2, "a.bu:20:17");
+        // Another document.
+        check((26, 17), "Key=other\n", 1, "a.bu:27:9");
     }
 
     #[test]
