@@ -7,6 +7,7 @@
 //! the text it comes from. [`compile_all`] merges several files and documents by Ignition's rules (`compose`, `merge`),
 //! with [`variables`] put in. [`compile_node`] is the same for a [node](basalt_model::node::Node), whose Butane config
 //! [`node`] writes, with people's own files merged in.
+//! [`verify_units`] lets systemd look at the units of a compiled config: the only function that runs a program.
 
 mod compile;
 mod compose;

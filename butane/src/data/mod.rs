@@ -93,6 +93,11 @@ impl Packed {
         Packed { bytes, form, url: OnceLock::new() }
     }
 
+    /// What the URL carries.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The URL as text. It stays in memory; [`write_url`](Packed::write_url) needs none.
     pub(crate) fn url(&self) -> &str {
         self.url.get_or_init(|| {
