@@ -39,6 +39,11 @@ impl IgnitionConfig {
         self.target.spec.as_str()
     }
 
+    /// The config with the places it comes from.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The config as a tree of JSON values.
     pub(crate) fn to_value(&self) -> Json {
         object(&self.tree, &CONFIG, self.target)
@@ -53,6 +58,12 @@ impl IgnitionConfig {
     pub fn to_json_pretty(&self) -> String {
         finish(serde_json::to_string_pretty(&self.to_value()))
     }
+}
+
+/// How long `json` is when it is printed in one line.
+pub(crate) fn printed_bytes(json: &Json) -> usize {
+    // The newline behind it is not part of it.
+    finish(serde_json::to_string(json)).len() - 1
 }
 
 /// A mapping of type `ty`, without the fields that say nothing.
