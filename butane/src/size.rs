@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::compile::{Compiled, Layout};
-use crate::output::printed_bytes;
 use crate::tree::{Origin, Tree};
 use crate::validate::data_url;
 
@@ -268,6 +267,17 @@ fn unpacked(gzip: &[u8]) -> Option<u64> {
     let mut unpacked = MultiGzDecoder::new(gzip).take(MAX_UNPACKED + 1);
     let bytes = io::copy(&mut unpacked, &mut io::sink()).ok()?;
     (bytes <= MAX_UNPACKED).then_some(bytes)
+}
+
+/// How long `json` is when it is printed in one line, with the escapes that Go's encoder has and serde's does not.
+fn printed_bytes(json: &Json) -> usize {
+    let text = json.to_string();
+    let escaped = |c: char| match c {
+        '<' | '>' | '&' => 5,
+        '\u{2028}' | '\u{2029}' => 3,
+        _ => 0,
+    };
+    text.len() + text.chars().map(escaped).sum::<usize>()
 }
 
 #[cfg(test)]
