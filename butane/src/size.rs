@@ -1,6 +1,6 @@
 //! What makes a config big: its parts by size, and how the whole compares to what platforms take.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
@@ -128,9 +128,10 @@ pub fn size(compiled: &Compiled, layout: Layout) -> SizeReport {
     let tree = compiled.ignition().tree();
     let mut items = Vec::new();
     for section in SECTIONS {
-        let below = section.path.iter().try_fold((tree, &json), |(tree, json), name| {
-            Some((tree.get(name)?, json.get(name)?))
-        });
+        let below = section
+            .path
+            .iter()
+            .try_fold((tree, &json), |(tree, json), name| Some((tree.get(name)?, json.get(name)?)));
         let Some((tree, json)) = below else { continue };
         match json {
             Json::Array(jsons) => {
@@ -145,7 +146,9 @@ pub fn size(compiled: &Compiled, layout: Layout) -> SizeReport {
     let rest = ignition - items.iter().map(|item| item.bytes).sum::<usize>();
     items.sort_by_key(|item| std::cmp::Reverse(item.bytes));
     let limits = if compiled.is_machine_config() { OBJECT.to_vec() } else { USER_DATA.to_vec() };
-    SizeReport { output: compiled.text(layout).len(), ignition, items, rest, limits }
+    let mut output = Counter(0);
+    compiled.write(layout, &mut output).expect("counting takes every byte");
+    SizeReport { output: output.0, ignition, items, rest, limits }
 }
 
 /// A list or mapping of the config whose parts are items.
@@ -267,6 +270,20 @@ fn unpacked(gzip: &[u8]) -> Option<u64> {
     let mut unpacked = MultiGzDecoder::new(gzip).take(MAX_UNPACKED + 1);
     let bytes = io::copy(&mut unpacked, &mut io::sink()).ok()?;
     (bytes <= MAX_UNPACKED).then_some(bytes)
+}
+
+/// Counts what is written.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long `json` is when it is printed in one line, with the escapes that Go's encoder has and serde's does not.
