@@ -27,8 +27,10 @@ mod schema;
 pub mod size;
 mod sugar;
 mod tree;
+mod unknown;
 mod validate;
 pub mod variables;
+mod verify;
 mod version;
 
 pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
@@ -36,3 +38,4 @@ pub use compose::{Composed, Override, OverrideKind, Source, Statement, compile_a
 pub use node_config::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
 pub use variables::{Readers, Values, ValuesFile};
+pub use verify::{VerifyError, verify_units};
