@@ -26,6 +26,7 @@ mod output;
 mod resource;
 mod reverse;
 mod schema;
+pub mod size;
 mod sugar;
 mod tree;
 mod unknown;
