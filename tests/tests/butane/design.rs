@@ -83,7 +83,7 @@ fn is_in_spec(entry: &Entry) -> bool {
 /// What is missing in an item has no place of its own in the reference, which then takes the item's path in the
 /// output for one in the source: not the same when a short form has made items before it.
 fn is_of_item(entry: &Entry) -> bool {
-    entry.kind == "error" && is_in_list(&entry.path)
+    is_in_list(&entry.path)
 }
 
 /// Whether a config has a short form that makes items of lists.

@@ -1,17 +1,10 @@
 //! Configs from the reference's fields and our [pools]: mostly good, with a few twists each.
 
+use crate::case::{Case, Source};
 use crate::pools::{self, Pool};
 use crate::random::Random;
 use crate::reference::{Field, Kind, Specification, Wanted};
 use crate::yaml::{Node, Style};
-
-/// A config to compile.
-#[derive(Clone, Debug)]
-pub(crate) struct Case {
-    pub root: Node,
-    pub style: Style,
-    pub wanted: Wanted,
-}
 
 /// What a mapping is useless without.
 const NEEDED: &[&str] = &[
@@ -72,7 +65,7 @@ pub(crate) fn case(specifications: &[Specification], seed: u64) -> Case {
         carriage_returns: random.percent(3),
     };
     let wanted = if random.percent(60) { Wanted::Variant } else { Wanted::Ignition };
-    Case { root: Node::Map(entries), style, wanted }
+    Case { source: Source::Tree(Node::Map(entries), style), wanted }
 }
 
 struct Generator<'s> {
