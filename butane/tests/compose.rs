@@ -114,7 +114,8 @@ fn the_report_as_data() {
 
 #[test]
 fn documents_of_a_file_are_files_without_a_head() {
-    let expected = r#"{"ignition":{"version":"3.3.0"},"storage":{"links":[{"path":"/a","target":"/b"}]}}"#;
+    let expected =
+        r#"{"ignition":{"version":"3.3.0"},"storage":{"links":[{"path":"/a","target":"/b"}]}}"#;
     let first = "storage:\n  files: [{path: /a}]\n---\n";
     check(
         &[&format!("{first}storage:\n  links: [{{path: /a, target: /b}}]\n")],
@@ -220,7 +221,7 @@ fn the_rules_are_for_the_result() {
             "storage: {links: [{path: /a, hard: true}]}",
             "storage: {links: [{path: /a, target: /b}]}",
         ],
-        r#"{"ignition":{"version":"3.3.0"},"storage":{"links":[{"path":"/a","hard":true,"target":"/b"}]}}"#,
+        r#"{"ignition":{"version":"3.3.0"},"storage":{"links":[{"hard":true,"path":"/a","target":"/b"}]}}"#,
         &[],
     );
     refuse(
@@ -254,8 +255,10 @@ fn a_mount_unit_that_does_not_follow() {
 
 #[test]
 fn a_mount_unit_that_knows_nothing_of_the_network() {
-    let volume = "luks: [{name: a, device: /dev/b, clevis: {tang: [{url: 'https://t', thumbprint: x}]}}]";
-    let filesystem = "filesystems: [{device: /dev/mapper/a, format: ext4, path: /var/a, with_mount_unit: true}]";
+    let volume =
+        "luks: [{name: a, device: /dev/b, clevis: {tang: [{url: 'https://t', thumbprint: x}]}}]";
+    let filesystem =
+        "filesystems: [{device: /dev/mapper/a, format: ext4, path: /var/a, with_mount_unit: true}]";
     let Composed { report, .. } =
         compose(&[&format!("storage: {{{volume}}}"), &format!("storage: {{{filesystem}}}")]);
     assert_eq!(
@@ -270,14 +273,16 @@ fn a_mount_unit_that_knows_nothing_of_the_network() {
 #[test]
 fn a_hash_of_contents_that_are_gone() {
     let hash = "0".repeat(64);
-    let file = |contents: &str| format!("storage: {{files: [{{path: /a, contents: {{{contents}}}}}]}}");
+    let file =
+        |contents: &str| format!("storage: {{files: [{{path: /a, contents: {{{contents}}}}}]}}");
     let verified = file(&format!("source: 'https://a', verification: {{hash: sha256-{hash}}}"));
     let Composed { report, .. } = compose(&[&verified, &file("source: 'https://b'")]);
     assert_eq!(
         report.to_string(),
         "b.bu:3:49: warning: $.storage.files.0.contents.source: the hash of a.bu:3:83 stays, for contents that are replaced here\n  hint: say here what holds for the new contents"
     );
-    let Composed { report, .. } = compose(&[&verified, &verified.replace("https://a", "https://b")]);
+    let Composed { report, .. } =
+        compose(&[&verified, &verified.replace("https://a", "https://b")]);
     assert!(report.is_empty(), "{report}");
 }
 
@@ -342,9 +347,6 @@ fn one_file_is_compiled_as_ever() {
     let (config, report) = compile("a.bu", text.as_bytes(), &OPTIONS);
     let composed = compose(&[&format!("= {text}")]);
     assert_eq!(report, composed.report);
-    assert_eq!(
-        config.unwrap().text(Layout::Pretty),
-        composed.config.unwrap().text(Layout::Pretty)
-    );
+    assert_eq!(config.unwrap().text(Layout::Pretty), composed.config.unwrap().text(Layout::Pretty));
     assert!(composed.overrides.is_empty());
 }

@@ -83,7 +83,7 @@ pub fn compile_all(sources: &[Source], values: &Values, options: &Options) -> Co
         if !is_one {
             pitfalls::report(&joined, &changes, &Starts(starts), &mut findings);
         }
-        pitfalls::report_open_secrets(&joined.config, marks, &mut findings);
+        pitfalls::report_open_secrets(&joined.config, marks, &mut reading);
         lowered = Some(joined);
     }
     let mut findings = marks.explain(findings);

@@ -102,7 +102,16 @@ fn put(given: &mut BTreeMap<String, Given>, name: String, source: Source, origin
 fn entries(file: &ValuesFile, findings: &mut Findings) -> Vec<(String, Yaml, Origin)> {
     let mut read = Findings::new(file.file);
     let documents = yaml::parse_all(file.bytes, &mut read.0);
-    findings.0.absorb(read.0);
+    for finding in read.0.sorted() {
+        let origin = Origin { path: "".into(), ..Origin::root(file.file, finding.place) };
+        // A secret that begins so is not repeated.
+        match finding.message.starts_with("`*") {
+            true => findings
+                .error(&origin, "`*` begins the name of an anchor, and this one is not set above")
+                .hint("write the value in quotes"),
+            false => findings.error(&origin, &finding.message).hint.clone_from(&finding.hint),
+        }
+    }
     let mut documents = documents.unwrap_or_default();
     documents.retain(|document| !document.is_null());
     let mut entries = Vec::new();
