@@ -165,7 +165,7 @@ fn declarations_that_are_wrong() {
     );
     refuse(
         "{x: {type: text, defualt: 1}}",
-        "a.bu:3:30: $.variables.x.defualt: a variable has no `defualt`\n  hint: did you mean `default`?",
+        "a.bu:3:29: $.variables.x.defualt: a variable has no `defualt`\n  hint: did you mean `default`?",
     );
     refuse(
         "{x: {type: integer, default: a}}",

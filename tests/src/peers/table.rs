@@ -37,6 +37,8 @@ pub enum Source {
 pub struct GoProgram {
     /// The package to build.
     pub package: &'static str,
+    /// Text of the module's `main.go`, where the package is the module's own.
+    pub main_go: Option<&'static str>,
     /// What the linker is told: `-X` sets the version the program gives itself, without which some refuse to run.
     pub ldflags: &'static str,
     /// Text of the module's `go.mod`.
@@ -146,6 +148,7 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("0.29.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/butane/internal",
+            main_go: None,
             ldflags: "-X github.com/coreos/butane/internal/version.Raw=v0.29.0",
             go_mod: include_str!("../../peers/butane/go.mod"),
             go_sum: include_str!("../../peers/butane/go.sum"),
@@ -186,6 +189,7 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("2.24.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/ignition/v2/internal",
+            main_go: None,
             ldflags: IGNITION_LDFLAGS,
             go_mod: IGNITION_GO_MOD,
             go_sum: IGNITION_GO_SUM,
@@ -196,11 +200,25 @@ pub const PEERS: &[PeerSpec] = &[
         }),
     },
     PeerSpec {
+        name: "ignition-merge",
+        purpose: "merge Ignition configs as Ignition does on the machine",
+        version: Some("2.26.0"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            main_go: Some(include_str!("../../peers/ignition-merge/main.go")),
+            ldflags: "-X main.version=2.26.0",
+            go_mod: include_str!("../../peers/ignition-merge/go.mod"),
+            go_sum: include_str!("../../peers/ignition-merge/go.sum"),
+            headers: &[],
+        }),
+    },
+    PeerSpec {
         name: "ignition-validate",
         purpose: "validate generated Ignition configs",
         version: Some("2.24.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/ignition/v2/validate",
+            main_go: None,
             ldflags: IGNITION_LDFLAGS,
             go_mod: IGNITION_GO_MOD,
             go_sum: IGNITION_GO_SUM,
@@ -245,7 +263,10 @@ impl PeerSpec {
     /// The folder of this peer in the cache, named after what it is made from. `None` for what the system installs.
     pub fn cache_folder(&self) -> Option<PathBuf> {
         let key = match &self.source {
-            Source::Go(go) => cache::key(&[go.go_mod, go.go_sum, go.package, go.ldflags]),
+            Source::Go(go) => {
+                let inputs = [go.go_mod, go.go_sum, go.package, go.ldflags].into_iter();
+                cache::key(&inputs.chain(go.main_go).collect::<Vec<_>>())
+            }
             Source::Crate(program) => cache::key(&[program.name, program.version]),
             Source::Wheel(program) => cache::key(&[program.package, program.sha256]),
             Source::Tree(tree) => cache::key(&[tree.release, tree.packages, tree.prepare]),
@@ -288,11 +309,18 @@ mod tests {
     fn go_peers_are_pinned_to_the_version_they_name() {
         for peer in PEERS {
             let (Source::Go(go), Some(version)) = (&peer.source, peer.version) else { continue };
-            let (repository, _) = go.package.rsplit_once('/').unwrap();
-            let line = format!("\t{repository} v{version}");
-            assert!(go.go_mod.lines().any(|l| l.starts_with(&line)), "no {line:?} in go.mod");
-            assert!(go.go_sum.contains(&format!("{repository} v{version} h1:")), "{}", peer.name);
             assert!(go.ldflags.ends_with(version), "{}", go.ldflags);
+            let repository = match go.main_go {
+                None => go.package.rsplit_once('/').unwrap().0,
+                Some(main_go) => {
+                    let (_, import) = main_go.split_once(" \"github.com/").unwrap();
+                    let end = import.match_indices('/').nth(2).unwrap().0;
+                    &format!("github.com/{}", &import[..end])
+                }
+            };
+            let required = format!("{repository} v{version}");
+            assert!(go.go_mod.lines().any(|l| l.contains(&required)), "no {required:?} in go.mod");
+            assert!(go.go_sum.contains(&format!("{required} h1:")), "{}", peer.name);
         }
     }
 }
