@@ -50,7 +50,7 @@ fn newest(parts: &[Lowered]) -> Option<&'static Target> {
     let is_used = |target: &&Target| {
         target.variant == variant && parts.iter().any(|part| std::ptr::eq(part.target, *target))
     };
-    TARGETS.iter().filter(is_used).next_back()
+    TARGETS.iter().rfind(is_used)
 }
 
 /// Whether a part can be merged into what there is; if not, it is reported.

@@ -43,7 +43,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Malformed> {
         literal.push_str(&before[..start]);
         literal.push_str(&"$".repeat(dollars / 2));
         rest = &rest[braces + 2..];
-        if dollars % 2 == 0 {
+        if dollars.is_multiple_of(2) {
             literal.push_str("{{");
             continue;
         }
