@@ -1,11 +1,14 @@
 //! Butane text → Ignition config: the stages in order. Each goes on with what the one before could read, so that one
 //! run finds everything.
 
+use std::io::{self, Write};
+
 use basalt_model::report::{Report, Severity};
 use basalt_model::yaml::Yaml;
 use camino::Utf8Path;
 
 use crate::compose::{Composed, Source, compile_all};
+use crate::data;
 use crate::decode::{Language, decode};
 use crate::filter;
 use crate::lower::{Context, lower, sort};
@@ -61,6 +64,20 @@ impl Compiled {
             (Some(machine_config), _) => machine_config.to_yaml(&self.ignition),
             (None, Layout::Compact) => self.ignition.to_json(),
             (None, Layout::Pretty) => self.ignition.to_json_pretty(),
+        }
+    }
+
+    /// Writes what [`text`](Compiled::text) gives, in many small pieces: `out` should have a buffer. Large contents are
+    /// encoded on the way, so that the text is never whole in memory.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, layout: Layout, out: &mut impl Write) -> io::Result<()> {
+        match &self.machine_config {
+            Some(machine_config) => {
+                out.write_all(machine_config.to_yaml(&self.ignition).as_bytes())
+            }
+            None => self.ignition.write(layout, out),
         }
     }
 
@@ -132,7 +149,8 @@ pub(crate) fn lower_document(
     let mut context = Context { files_dir: options.files_dir, target, findings };
     let mut config = lower(&written, &CONFIG, &mut context);
     set_version(&written, &mut config, target);
-    let config = sugar::expand(&written, config, &mut context);
+    let mut config = sugar::expand(&written, config, &mut context);
+    data::pack(&mut config, context.findings);
     let one_piece =
         ONE_PIECE.iter().filter_map(|name| Some((*name, written.get(name)?.origin.clone())));
     Some(Lowered {

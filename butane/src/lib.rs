@@ -2,17 +2,19 @@
 //! handed in.
 //!
 //! Read [`compile()`] first, whose stages are one module each: YAML becomes a tree by the tables of `schema` (`decode`),
-//! Butane's names become Ignition's and contents become data URLs (`lower`, `resource`), short forms are written out
-//! (`sugar`), and the result is held against Ignition's rules (`validate`). Every value of the tree knows where in the
-//! text it comes from. [`compile_all`] merges several files and documents by Ignition's rules (`compose`, `merge`),
+//! Butane's names become Ignition's (`lower`, `resource`), short forms are written out (`sugar`), contents become data
+//! URLs (`data`), and the result is held against Ignition's rules (`validate`). Every value of the tree knows where in
+//! the text it comes from. [`compile_all`] merges several files and documents by Ignition's rules (`compose`, `merge`),
 //! with [`variables`] put in. [`compile_node`] is the same for a [node](basalt_model::node::Node), whose Butane config
 //! [`node`] writes, with people's own files merged in.
 
 mod compile;
 mod compose;
 mod contents;
+mod data;
 mod decode;
 mod filter;
+mod json;
 mod local;
 mod lower;
 mod machine_config;

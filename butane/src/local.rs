@@ -1,6 +1,6 @@
 //! The files directory: what a config may take from the build machine, and nothing outside of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -50,25 +50,55 @@ pub(crate) fn report(error: &LocalError, origin: &Origin, findings: &mut Finding
     }
 }
 
-/// Reads the file at `path` below `files_dir`.
-pub(crate) fn read(files_dir: Option<&Utf8Path>, path: &str) -> Result<Vec<u8>, LocalError> {
-    read_file(&locate(files_dir, path)?, path)
+/// A file of the build machine that was found, and not read yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    file: Utf8PathBuf,
+    /// What messages call it.
+    path: String,
+    /// When it was found.
+    pub bytes: u64,
 }
 
-/// Reads the file at `file`, which messages call `path`. Anything but a regular file is refused before it is opened:
-/// a named pipe would never end.
-pub(crate) fn read_file(file: &Utf8Path, path: &str) -> Result<Vec<u8>, LocalError> {
-    let io = |error| LocalError::Io { path: path.to_owned(), error };
-    let metadata = fs::metadata(file).map_err(io)?;
+/// Reads the file at `path` below `files_dir`.
+pub(crate) fn read(files_dir: Option<&Utf8Path>, path: &str) -> Result<Vec<u8>, LocalError> {
+    contents(&find(files_dir, path)?)
+}
+
+/// Finds the file at `path` below `files_dir`.
+pub(crate) fn find(files_dir: Option<&Utf8Path>, path: &str) -> Result<Found, LocalError> {
+    let file = locate(files_dir, path)?;
+    let metadata = fs::metadata(&file);
+    let metadata = metadata.map_err(|error| LocalError::Io { path: path.to_owned(), error })?;
+    found(file, path, &metadata)
+}
+
+/// The file `file` with its `metadata`, which messages call `path`. Anything but a regular file is refused before it is
+/// opened: a named pipe would never end.
+pub(crate) fn found(
+    file: Utf8PathBuf,
+    path: &str,
+    metadata: &Metadata,
+) -> Result<Found, LocalError> {
+    let path = path.to_owned();
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "a device, pipe or socket" };
-        return Err(LocalError::NoFile { path: path.to_owned(), found });
+        return Err(LocalError::NoFile { path, found });
     }
-    let mut contents = Vec::new();
-    let read = File::open(file).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut contents);
-    let bytes = read.map_err(io)? as u64;
+    match metadata.len() {
+        bytes if bytes > MAX_FILE_BYTES => Err(LocalError::TooLarge { path, bytes }),
+        bytes => Ok(Found { file, path, bytes }),
+    }
+}
+
+/// Reads a file that was found. It may have grown since, and grow while it is read: not past [`MAX_FILE_BYTES`].
+pub(crate) fn contents(found: &Found) -> Result<Vec<u8>, LocalError> {
+    let io = |error| LocalError::Io { path: found.path.clone(), error };
+    let mut contents = Vec::with_capacity(usize::try_from(found.bytes).unwrap_or(0) + 1);
+    let file = File::open(&found.file).map_err(io)?;
+    let bytes = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut contents).map_err(io)? as u64;
     if bytes > MAX_FILE_BYTES {
-        return Err(LocalError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
+        return Err(LocalError::TooLarge { path: found.path.clone(), bytes });
     }
     Ok(contents)
 }

@@ -40,7 +40,9 @@ impl Change {
         let short = |tree: &Tree| match &tree.value {
             Value::Text(text) if text.len() > Change::MOST => None,
             Value::Text(_) | Value::Integer(_) | Value::Flag(_) => Some(tree.value.clone()),
-            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Broken => None,
+            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Data(_) | Value::Broken => {
+                None
+            }
         };
         self.values = (short(parent), short(child));
     }

@@ -140,8 +140,14 @@ fn values_of_a_wrong_type() {
 
 #[test]
 fn declarations_that_are_wrong() {
+    // What follows from them is not said: `x` is referred to and given.
     let refuse = |declarations: &str, expected: &str| {
-        refuse(&format!("variables: {declarations}\n"), &[], expected);
+        let text = format!("variables: {declarations}\n");
+        refuse(&text, &[], expected);
+        let referred = format!("{text}passwd: {{users: [{{name: a, uid: '${{{{ x }}}}'}}]}}\n");
+        if expected.contains("$.variables.x.") || expected.contains("`type` is missing") {
+            refuse_all(&[&referred], &["x: hunter2"], expected);
+        }
     };
     refuse(
         "[x]",
@@ -169,25 +175,35 @@ fn declarations_that_are_wrong() {
     );
     refuse(
         "{x: {type: integer, default: a}}",
-        "a.bu:3:42: $.variables.x.default: a whole number is wanted here, not `a`",
+        "a.bu:3:41: $.variables.x.default: a whole number is wanted here, not `a`",
     );
     refuse(
         "{x: {type: text, default: a, one_of: [b]}}",
-        "a.bu:3:39: $.variables.x.default: `x` is one of `b`",
+        "a.bu:3:38: $.variables.x.default: `x` is one of `b`",
     );
     refuse(
         "{x: {type: text, one_of: []}}",
-        "a.bu:3:38: $.variables.x.one_of: a list of values is wanted here",
+        "a.bu:3:37: $.variables.x.one_of: a list of values is wanted here",
     );
     refuse(
         "{x: {type: text, secret: maybe}}",
-        "a.bu:3:38: $.variables.x.secret: `true` or `false` is wanted here",
+        "a.bu:3:37: $.variables.x.secret: `true` or `false` is wanted here",
     );
     refuse(
         "{x: {type: text, secret: true, default: hunter2}}",
-        "a.bu:3:53: $.variables.x.default: a secret has no default\n  hint: it would stand in the config for everyone to read: use `--vars FILE`",
+        "a.bu:3:52: $.variables.x.default: a secret has no default\n  hint: it would stand in the config for everyone to read: use `--vars FILE`",
     );
-    refuse("{x: text, x: text}", "a.bu:3:23: `x` is already set in line 3");
+    refuse(
+        "{x: text, x: text}",
+        "a.bu:3:13: $.variables.x: `x` has no value\n  hint: give it with `--var x=VALUE` or `--vars FILE`\n\
+         a.bu:3:13: $.variables.x: nothing refers to `x`\n  hint: remove it, or write `${{ x }}` where it is wanted\n\
+         a.bu:3:22: $.variables.x: `x` is declared in line 3 already\n  hint: one declaration holds in all documents of a file",
+    );
+    refuse(
+        "{x: {type: text, type: text}}",
+        "a.bu:3:29: $.variables.x: `type` is already set in line 3",
+    );
+    refuse("{}\nvariables: {}", "a.bu:4:1: $.variables: there is a section `variables` already");
 }
 
 #[test]
@@ -276,7 +292,7 @@ fn declarations_hold_in_all_documents_of_a_file() {
     refuse(
         "variables: {x: text}\n---\nvariables: {x: text}\npasswd: {users: [{name: a, shell: '${{ x }}'}]}\n",
         &["=x=1"],
-        "a.bu:5:13: $.variables.x: `x` is declared in line 3 already\n  hint: a variable of one document holds in the whole file",
+        "a.bu:5:13: $.variables.x: `x` is declared in line 3 already\n  hint: one declaration holds in all documents of a file",
     );
 }
 

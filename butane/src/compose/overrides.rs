@@ -87,7 +87,9 @@ fn of_change(change: &Change, marks: &Marks) -> Option<Override> {
             Value::Text(text) => Json::from(text.as_str()),
             Value::Integer(number) => Json::from(*number),
             Value::Flag(flag) => Json::from(*flag),
-            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Broken => return None,
+            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Data(_) | Value::Broken => {
+                return None;
+            }
         })
     };
     Some(Override {

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::nodes::{DIRECTORIES, FILES, LINKS, Nodes};
 use crate::local;
 use crate::lower::{Context, sort};
-use crate::resource::embed;
+use crate::resource::embed_file;
 use crate::tree::{Tree, Value};
 
 /// Puts the contents of all trees into `config`, behind what it has already.
@@ -94,15 +94,17 @@ impl Walk<'_, '_, '_> {
     }
 
     fn file(&mut self, source: &Utf8Path, path: String) {
-        let mode = match fs::metadata(source) {
-            Ok(metadata) if metadata.permissions().mode() & 0o111 != 0 => 0o755,
-            Ok(_) => 0o644,
-            Err(error) => return self.error(format!("cannot read `{source}`: {error}")),
+        let found = fs::metadata(source)
+            .map_err(|error| format!("cannot read `{source}`: {error}"))
+            .and_then(|metadata| {
+                let found = local::found(source.to_owned(), source.as_str(), &metadata);
+                Ok((found.map_err(|error| error.to_string())?, metadata.permissions().mode()))
+            });
+        let (found, permissions) = match found {
+            Ok(found) => found,
+            Err(message) => return self.error(message),
         };
-        let contents = match local::read_file(source, source.as_str()) {
-            Ok(contents) => contents,
-            Err(error) => return self.error(error.to_string()),
-        };
+        let mode = if permissions & 0o111 != 0 { 0o755 } else { 0o644 };
         let mode = self.mode("file_mode").unwrap_or_else(|| self.integer(mode));
         let origin = self.tree.origin.clone();
         let target = self.context.target;
@@ -113,7 +115,7 @@ impl Walk<'_, '_, '_> {
             file.set("contents", Tree::map_at(&origin, Vec::new()));
         }
         let filled = file.get_mut("contents").expect("it was just made sure of");
-        embed(&Tree::map_at(&origin, Vec::new()), &contents, filled, target);
+        embed_file(&origin, found, filled, target);
         sort(filled);
         if file.get("mode").is_none() {
             file.set("mode", mode);

@@ -1,6 +1,6 @@
 //! MachineConfigs: what they have to say, and what OpenShift takes.
 
-use super::{Check, disk, url};
+use super::{Check, disk, resource, url};
 use crate::tree::{Origin, Tree, Value};
 
 /// The label that says for which machines a MachineConfig is.
@@ -99,7 +99,7 @@ pub(crate) fn finished(config: &Tree, check: &mut Check) {
     }
     for file in section("storage", "files") {
         if let Some(contents) = file.get("contents")
-            && let Some(source) = contents.text("source")
+            && let Some(source) = resource::written_source(contents)
             && url::parse(source).is_ok_and(|url| url.scheme != "data")
         {
             check

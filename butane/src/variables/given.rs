@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use basalt_model::report::Place;
-use basalt_model::yaml::{self, Value as YamlValue, Yaml};
+use basalt_model::yaml::{self, Value as YamlValue, Yaml, repeated_keys};
 
 use super::Values;
 use super::declare::Declaration;
@@ -128,6 +128,9 @@ fn entries(file: &ValuesFile, findings: &mut Findings) -> Vec<(String, Yaml, Ori
                 .hint("write a line `name: value` for each variable");
             break;
         };
+        for (key, message) in repeated_keys(&fields) {
+            findings.error(&origin.clone().at(key.place), message);
+        }
         for (key, value) in fields {
             let at = Origin { path: "".into(), ..origin.clone() }.at(key.place);
             match key.as_scalar() {

@@ -52,7 +52,7 @@ impl Walk<'_> {
                 labels.iter_mut().for_each(|(_, label)| self.value(label, Kind::Text, secrecy));
             }
             (Value::Text(_) | Value::Integer(_) | Value::Flag(_), _) => self.judge(tree, secrecy),
-            (Value::Map(_) | Value::Broken, _) => {}
+            (Value::Map(_) | Value::Data(_) | Value::Broken, _) => {}
         }
     }
 
