@@ -39,11 +39,16 @@ pub(super) fn take(
     documents: &mut [Yaml],
     findings: &mut Findings,
 ) -> Option<Declarations> {
+    let is_section =
+        |(key, _): &(Yaml, Yaml)| key.as_scalar().is_some_and(|key| key.text == SECTION);
     let mut sections = Vec::new();
     for document in documents {
         if let YamlValue::Map(entries) = &mut document.value {
-            let is_section =
-                |(key, _): &(Yaml, Yaml)| key.as_scalar().is_some_and(|key| key.text == SECTION);
+            // The compiler looks for keys that are there twice, and does not see this one any more.
+            if let Some((key, _)) = entries.iter().filter(|entry| is_section(entry)).nth(1) {
+                let origin = Origin::root(file, key.place).below(SECTION);
+                findings.error(&origin, format!("there is a section `{SECTION}` already"));
+            }
             sections.extend(entries.extract_if(.., |entry| is_section(entry)));
         }
     }
