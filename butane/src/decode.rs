@@ -5,13 +5,13 @@
 
 use std::collections::HashSet;
 
-use basalt_model::decode::closest;
 use basalt_model::yaml::{self, Scalar, ScalarStyle, Value as YamlValue, Yaml, scalar};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::schema::{Field, Kind, Type};
 use crate::tree::{Findings, Origin, Tree, Value};
+use crate::unknown;
 use crate::version::Target;
 
 /// The language a text is written in.
@@ -25,7 +25,7 @@ pub(crate) enum Language {
 
 impl Language {
     /// What the language calls a field, when it has it.
-    fn name(self, field: &Field) -> Option<&'static str> {
+    pub(crate) fn name(self, field: &Field) -> Option<&'static str> {
         match self {
             Language::Butane(target) => field.name.filter(|_| field.is_in(target)),
             Language::Ignition(target) => field.ignition.filter(|_| field.is_in(target)),
@@ -153,6 +153,10 @@ impl Decoder<'_> {
         let is_quoted = yaml.as_scalar().is_some_and(|scalar| scalar.style != ScalarStyle::Plain);
         if is_quoted && matches!(kind, Kind::Integer | Kind::Number | Kind::Flag) {
             finding.hint("leave the quotes away");
+        } else if let Language::Butane(_) = self.language
+            && let Some(hint) = unknown::value(yaml, kind)
+        {
+            finding.hint(hint);
         }
         Tree { origin, value: Value::Broken }
     }
@@ -261,15 +265,9 @@ impl Decoder<'_> {
     }
 
     fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
-        let language = self.language;
-        let is_later = matches!(language, Language::Butane(_)) && ty.butane_field(name).is_some();
         let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
-        if is_later {
-            finding.hint("another variant or version has it");
-        } else if let Some(near) =
-            closest(name, ty.fields.iter().filter_map(|field| language.name(field)))
-        {
-            finding.hint(format!("did you mean `{near}`?"));
+        if let Some(hint) = unknown::key(ty, name, self.language) {
+            finding.hint(hint);
         }
     }
 }

@@ -177,7 +177,7 @@ fn every_file_has_the_fields_of_its_own_version() {
         ],
         r#"{"ignition":{"version":"3.4.0"},"storage":{"luks":[{"device":"/dev/a","name":"a"}]}}"#,
         &[],
-        "b.bu:3:44: warning: $.storage.luks.0.discard: an encrypted volume has no `discard`\n  hint: another variant or version has it",
+        "b.bu:3:44: warning: $.storage.luks.0.discard: an encrypted volume has no `discard`\n  hint: fcos has it from version 1.5.0 on",
     );
 }
 

