@@ -144,6 +144,12 @@ fn documents_without_content_are_nothing() {
 }
 
 #[test]
+fn no_files_are_no_config() {
+    let Composed { config, report, .. } = compile_all(&[], &Values::NONE, &OPTIONS);
+    assert!(config.is_none() && report.has_errors());
+}
+
+#[test]
 fn half_a_head_is_not_filled_up() {
     refuse(
         &["---\nvariant: fcos\n"],
