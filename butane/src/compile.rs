@@ -85,6 +85,11 @@ impl Compiled {
     pub fn ignition(&self) -> &IgnitionConfig {
         &self.ignition
     }
+
+    /// Whether what comes out is a MachineConfig.
+    pub fn is_machine_config(&self) -> bool {
+        self.machine_config.is_some()
+    }
 }
 
 /// What a warning means.

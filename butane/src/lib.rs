@@ -24,6 +24,7 @@ mod node_config;
 mod output;
 mod resource;
 mod schema;
+pub mod size;
 mod sugar;
 mod tree;
 mod unknown;
