@@ -152,7 +152,10 @@ mod tests {
             item("file", "/empty", 100, contents(0, 6, &[Form::Escaped])),
         ];
         items.extend((0..18).map(|number| item("directory", &format!("/{number}"), 10, None)));
-        check(items, Format::Text, &expect![[r#"
+        check(
+            items,
+            Format::Text,
+            &expect![[r#"
                 BYTES   SHARE   CONTENTS  AS              RATIO  PART OF THE CONFIG
                  4000   74.3%      30000  gzip             0.13  file /zipped  a.bu:5:7
                   500    9.3%        300  escaped+base64   1.33  file /both  a.bu:5:7
@@ -182,7 +185,8 @@ mod tests {
                 BYTES    USED  LIMIT
                  1024  525.5%  a small cloud  too large by 4357 bytes
                 65536    8.2%  a cloud        fits
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -191,7 +195,10 @@ mod tests {
             item("file", "/zipped", 4000, contents(30000, 3900, &[Form::Gzip])),
             item("link", "/a", 40, None),
         ];
-        check(items, Format::Json, &expect![[r#"
+        check(
+            items,
+            Format::Json,
+            &expect![[r#"
             {
               "output": 4141,
               "ignition": 4140,
@@ -237,6 +244,7 @@ mod tests {
                 }
               ]
             }
-        "#]]);
+        "#]],
+        );
     }
 }
