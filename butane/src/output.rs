@@ -47,11 +47,6 @@ impl IgnitionConfig {
         self.target.spec.as_str()
     }
 
-    /// The config with the places it comes from.
-    pub(crate) fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
     /// The config as a tree of JSON values.
     pub(crate) fn to_value(&self) -> Json {
         serde_json::from_str(&self.to_json()).expect("what was printed is JSON")

@@ -224,7 +224,8 @@ impl Variables {
                 .hint(format!("take the right away: `chmod go= {}`", given.origin.file));
         }
         if given.is_none() && default.is_none() {
-            findings.error(origin, format!("`{name}` has no value")).hint(match is_secret {
+            let is_for_files = *is_secret || *kind == Kind::List;
+            findings.error(origin, format!("`{name}` has no value")).hint(match is_for_files {
                 true => format!("give it in a file, `{name}: VALUE`, with `--vars FILE`"),
                 false => format!("give it with `--var {name}=VALUE` or `--vars FILE`"),
             });
