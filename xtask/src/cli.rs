@@ -34,7 +34,7 @@ pub(crate) enum Verb {
 pub(crate) enum BuildVerb {
     /// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
     BuildImage(build_image::Arguments),
-    /// Compile Butane configs, in the place of the reference compiler.
+    // A comment here would take the place of all that its arguments say about the verb.
     Butane(butane::Arguments),
 }
 
@@ -59,10 +59,15 @@ pub(crate) fn parse() -> Cli {
 /// Reads a command line, with the program's name in front.
 pub(crate) fn parse_from<T>(line: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error>
 where
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
-    let command = command().mut_subcommand("butane", butane::arguments::with_values_for_switches);
-    Cli::from_arg_matches(&command.try_get_matches_from(line)?)
+    let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+    let lenient = command().mut_subcommand("butane", butane::arguments::with_values_for_switches);
+    match lenient.try_get_matches_from(&line) {
+        Ok(matches) => Cli::from_arg_matches(&matches),
+        // What is wrong is said in the words of the help.
+        Err(error) => Err(command().try_get_matches_from(&line).err().unwrap_or(error)),
+    }
 }
 
 /// clap has one heading for all subcommands, so the template carries the list, made from the groups' own types.
@@ -103,7 +108,7 @@ mod tests {
 
             Build:
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
-              butane        Compile Butane configs, in the place of the reference compiler
+              butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
 
             Chores:
               peers         Install or build the real programs that tests run against ours

@@ -10,7 +10,7 @@ use clap::{ArgAction, Command};
 
 use crate::output::Format;
 
-/// Compiles Butane configs into an Ignition config, or into a MachineConfig for openshift.
+/// Compile Butane configs into an Ignition config, or into a MachineConfig for openshift.
 ///
 /// Without FILE, or with `-`, the config is read from standard input. Several files, and several documents in a file,
 /// are merged in their order by Ignition's rules, so that a later one wins; what took the place of what is said on
@@ -116,6 +116,13 @@ pub(crate) struct Arguments {
     /// It has a line `name: value` for each. May be repeated: a later file wins, and `--var` above all.
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) vars: Vec<PathBuf>,
+
+    /// Let systemd look at the units of the config as well.
+    ///
+    /// `systemd-analyze verify` reads them, starts none, and what it says is reported as warnings: a misspelled option
+    /// is ignored at boot without a word. Where the program is missing, or older than systemd 250, a note says so.
+    #[arg(long)]
+    pub(super) verify_units: bool,
 
     /// Print the version of the reference that this compiler follows, and its own.
     #[arg(short = 'V', long)]

@@ -135,6 +135,8 @@ fn whole(path: &Path, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Resul
         Err(error) => return Err(Unwritten::Failed(error)),
     };
     let folder = folder(path);
+    // Asked first, since the error would be about a name that nobody knows.
+    fs::metadata(folder)?;
     let new = tempfile::Builder::new()
         .prefix(".butane-")
         .permissions(Permissions::from_mode(MODE))

@@ -12,10 +12,14 @@ mod size;
 mod visible;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use basalt_butane::{Composed, Layout, Options, Output, Source, Values, Warnings, compile_all};
+use basalt_butane::{
+    Composed, Layout, Options, Output, Source, Values, VerifyError, Warnings, compile_all,
+    verify_units,
+};
 use basalt_model::report::{Report, Severity};
 
 pub(crate) use arguments::Arguments;
@@ -28,6 +32,9 @@ use crate::{FAILED, cli};
 
 /// The version of the reference compiler whose configs, rules and options this one has.
 const REFERENCE: &str = "v0.29.0";
+
+/// What verifies units, as the build machine's PATH has it.
+const SYSTEMD_ANALYZE: &str = "systemd-analyze";
 
 /// Wrong usage.
 const USAGE: u8 = 2;
@@ -68,10 +75,27 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         warnings: Warnings::Allowed,
         output: if arguments.raw { Output::Ignition } else { Output::Variant },
     };
-    let Composed { config, report, overrides } = compile_all(&sources, &values, &options);
+    let Composed { config, mut report, overrides } = compile_all(&sources, &values, &options);
 
     let mut text = Vec::new();
+    if let Some(config) = config.as_ref().filter(|_| arguments.verify_units) {
+        let program = Path::new(SYSTEMD_ANALYZE);
+        match verify_units(config.ignition(), &sources, options.files_dir, program) {
+            Ok(more) => report.absorb(more),
+            Err(error @ (VerifyError::Missing(_) | VerifyError::TooOld(_))) => {
+                writeln!(
+                    text,
+                    "note: {error}{}",
+                    error.hint().map_or(String::new(), |hint| format!("; {hint}"))
+                )?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     diagnostics::print(&report, &sources, arguments.style(), &mut text)?;
+    if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
+        writeln!(text, "note: the files directory `{}` is not a folder", visible(folder.as_str()))?;
+    }
     let is_said = arguments.overrides.is_none() && !progress.is_quiet();
     for replaced in overrides.iter().filter(|_| is_said) {
         writeln!(text, "note: {}", visible(&replaced.to_string()))?;
