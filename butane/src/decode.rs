@@ -62,7 +62,13 @@ enum Resolved<'y> {
 impl Decoder<'_> {
     /// `None` is null: the field is as if it were not there.
     fn value(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Option<Tree> {
-        if yaml.is_null() && yaml.resolved().tag.is_none() {
+        let is_plain_null = yaml.is_null() && yaml.resolved().tag.is_none();
+        if is_plain_null || matches!(resolve(yaml), Some(Resolved::Null)) {
+            if let (Kind::Map(ty), Language::Butane(_)) = (kind, self.language) {
+                self.findings
+                    .warning(&origin, format!("{} is null, which says nothing", ty.name))
+                    .hint("leave the key away, or write what belongs below it");
+            }
             // Text that is always there is empty, and what is said of that belongs here.
             let is_always_there = matches!(kind, Kind::RequiredText | Kind::FilledText);
             self.findings.note_null(&origin);

@@ -3,6 +3,7 @@
 
 mod beside;
 mod documents;
+mod escapes;
 mod join;
 mod overrides;
 mod pitfalls;
