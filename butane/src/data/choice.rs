@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use super::reference::{self, Reference};
-use super::{BASE64_PREFIX, Form, Packed, is_unreserved};
+use super::{BASE64_PREFIX, Form, Packed, escaped_length};
 use crate::version::{Base, Target};
 
 /// The forms among which the shortest is chosen.
@@ -38,20 +38,39 @@ impl Forms {
 
 const GZIP: &str = "gzip";
 
-/// Below this many bytes a level is cheap, and which of the two best ones is shorter cannot be foreseen. It is also what
-/// the user data of the smallest clouds hold.
-const SHORT: usize = 16 * 1024;
+/// From this many bytes on, contents without one block that gets shorter are taken for random.
+const LONG: usize = 16 * 1024;
+
+/// How much work compression is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// The shorter one of the two best levels: in a short text either may win. For configs that have to fit into the
+    /// user data of a cloud, 16 KiB in some.
+    Most,
+    /// Level 8, which is about as short as the reference's level 9, on texts of few words shorter than our level 9, and
+    /// takes half the time.
+    Enough,
+}
 
 /// Decides for one thing after the other; holds what is costly to make.
-#[derive(Default)]
 pub(super) struct Chooser {
-    /// Levels 9 and 8.
-    levels: [Option<Compress>; 2],
+    compressor: Compress,
+    second: Option<Compress>,
     reference: Reference,
     output: Vec<u8>,
 }
 
 impl Chooser {
+    pub(super) fn new(effort: Effort) -> Chooser {
+        let level = |level| Compress::new(Compression::new(level), false);
+        Chooser {
+            compressor: level(8),
+            second: (effort == Effort::Most).then(|| level(9)),
+            reference: Reference::default(),
+            output: Vec::new(),
+        }
+    }
+
     /// Brings `contents` into the shortest form, and says what `compression` becomes; `None` leaves it as it is.
     ///
     /// `compression` is set to the empty text rather than left away: a config that is merged into another one must not
@@ -64,8 +83,7 @@ impl Chooser {
         if forms == Forms::Escaped {
             return (Packed::new(contents.into_owned(), Form::Escaped), None);
         }
-        let escaped = contents.iter().filter(|byte| !is_unreserved(**byte)).count();
-        let escaped_length = 1 + contents.len() + 2 * escaped;
+        let escaped_length = 1 + escaped_length(&contents);
         let base64_length = BASE64_PREFIX.len() + contents.len().div_ceil(3) * 4;
         if forms == Forms::All
             && let Some(packed) = self.gzip(&contents, escaped_length.min(base64_length))
@@ -87,20 +105,17 @@ impl Chooser {
             return Some(ours);
         }
         // Where not one block gets shorter in a long text, there is nothing for the reference to find either.
-        let is_random = contents.len() >= SHORT && ours.len() > contents.len() + FRAME_BYTES;
+        let is_random = contents.len() >= LONG && ours.len() > contents.len() + FRAME_BYTES;
         (!is_random && self.reference.gzip_length(contents) <= most).then_some(ours)
     }
 
     /// A gzip file of at most `limit` bytes.
     fn compress(&mut self, contents: &[u8], limit: usize) -> Option<Vec<u8>> {
-        let [best, second] = &mut self.levels;
-        let best = best.get_or_insert_with(|| Compress::new(Compression::new(9), false));
         let mut packed = None;
-        if gzip(best, contents, limit, &mut self.output) {
+        if gzip(&mut self.compressor, contents, limit, &mut self.output) {
             packed = Some(self.output.clone());
         }
-        if contents.len() < SHORT {
-            let second = second.get_or_insert_with(|| Compress::new(Compression::new(8), false));
+        if let Some(second) = &mut self.second {
             let limit = packed.as_ref().map_or(limit, |packed| packed.len() - 1);
             if gzip(second, contents, limit, &mut self.output) {
                 packed = Some(self.output.clone());
@@ -147,7 +162,7 @@ mod tests {
 
     #[track_caller]
     fn check(contents: &str, forms: Forms, url: &str, compression: Option<&str>) {
-        let (packed, found) = Chooser::default().choose(contents.as_bytes().into(), forms);
+        let (packed, found) = Chooser::new(Effort::Most).choose(contents.as_bytes().into(), forms);
         assert_eq!((packed.url(), found), (url, compression));
     }
 
@@ -165,7 +180,8 @@ mod tests {
         check("[[[[[[", Forms::Plain, "data:;base64,W1tbW1tb", Some(""));
         let a = "a".repeat(1000);
         check(&a, Forms::Plain, &format!("data:,{a}"), Some(""));
-        let (packed, compression) = Chooser::default().choose(a.as_bytes().into(), Forms::All);
+        let (packed, compression) =
+            Chooser::new(Effort::Most).choose(a.as_bytes().into(), Forms::All);
         assert_eq!(compression, Some(GZIP));
         let url = packed.url();
         assert!(url.starts_with("data:;base64,H4sI") && url.len() < 80, "{url}");

@@ -7,14 +7,14 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::choice::Chooser;
+use super::choice::{Chooser, Effort};
 use super::{Data, Packed, Source, Waiting};
 use crate::local::{self, LocalError};
 use crate::lower::sort;
 use crate::tree::{Findings, Tree, Value};
 
-/// Starting a thread costs about as much as compressing some tens of kilobytes.
-const ALONE_BELOW_BYTES: u64 = 256 * 1024;
+/// What is small: it is compressed in an instant, and starting a thread for it is not worth it.
+const SMALL_BYTES: u64 = 256 * 1024;
 
 /// Contents in their final form, with what `compression` becomes.
 type Outcome = Result<(Packed, Option<&'static str>), LocalError>;
@@ -34,7 +34,7 @@ pub(crate) fn pack(config: &mut Tree, findings: &mut Findings) {
             jobs.push(waiting);
         }
     }
-    for (resource, outcome) in resources.into_iter().zip(run(jobs, threads)) {
+    for (resource, outcome) in resources.into_iter().zip(run(&jobs, threads(&jobs))) {
         let Some(source) = resource.get_mut("source") else { continue };
         let origin = source.origin.clone();
         match outcome {
@@ -66,27 +66,33 @@ fn gather<'t>(tree: &'t mut Tree, resources: &mut Vec<&'t mut Tree>) {
     }
 }
 
+fn bytes(jobs: &[Waiting]) -> u64 {
+    jobs.iter().map(|job| job.source.bytes()).sum()
+}
+
 /// How many threads there is work for.
 fn threads(jobs: &[Waiting]) -> usize {
-    let bytes: u64 = jobs.iter().map(|job| job.source.bytes()).sum();
-    if bytes < ALONE_BELOW_BYTES || jobs.len() < 2 {
+    if bytes(jobs) < SMALL_BYTES || jobs.len() < 2 {
         return 1;
     }
     thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len())
 }
 
 /// Does all jobs, and gives what came out in their order.
-fn run(jobs: Vec<Waiting>, threads: impl Fn(&[Waiting]) -> usize) -> Vec<Outcome> {
-    let threads = threads(&jobs);
+fn run(jobs: &[Waiting], threads: usize) -> Vec<Outcome> {
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let effort = if bytes(jobs) < SMALL_BYTES { Effort::Most } else { Effort::Enough };
     if threads == 1 {
-        let mut chooser = Chooser::default();
+        let mut chooser = Chooser::new(effort);
         return jobs.iter().map(|job| one(job, &mut chooser)).collect();
     }
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(jobs[*index].source.bytes()));
     let next = AtomicUsize::new(0);
     let work = || {
-        let (mut chooser, mut outcomes) = (Chooser::default(), Vec::new());
+        let (mut chooser, mut outcomes) = (Chooser::new(effort), Vec::new());
         while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             outcomes.push((*index, one(&jobs[*index], &mut chooser)));
         }
@@ -127,7 +133,7 @@ mod tests {
             (0..200).map(job).collect::<Vec<_>>()
         };
         let urls = |threads| {
-            let outcomes = run(jobs(), |_| threads).into_iter().map(Result::unwrap);
+            let outcomes = run(&jobs(), threads).into_iter().map(Result::unwrap);
             outcomes.map(|(packed, word)| (packed.url().to_owned(), word)).collect::<Vec<_>>()
         };
         let alone = urls(1);
