@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::compile::Layout;
 use crate::data::Data;
-use crate::schema::{Kind, Type};
+use crate::schema::{Field, Kind, Type};
 use crate::tree::{Tree, Value};
 use crate::version::Target;
 
@@ -35,7 +35,7 @@ impl<W: Write> Printer<'_, W> {
         let mut is_first = true;
         for (name, value) in tree.entries() {
             let Some(field) = ty.ignition_field(name, self.target) else { continue };
-            if says_nothing(value, field.kind, self.target) {
+            if is_left_out(value, field, self.target) {
                 continue;
             }
             self.next(&mut is_first)?;
@@ -142,13 +142,15 @@ fn is_escaped(character: char) -> bool {
     matches!(character, '\0'..='\u{1f}' | '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
 }
 
-/// Whether a field of this kind is left out: an empty mapping, an empty list, and what is the same as none.
-fn says_nothing(tree: &Tree, kind: Kind, target: &'static Target) -> bool {
-    match (&tree.value, kind) {
-        (Value::Map(entries), Kind::Map(ty)) => entries.iter().all(|(name, value)| {
-            ty.ignition_field(name, target)
-                .is_none_or(|field| says_nothing(value, field.kind, target))
-        }),
+/// Whether a field is left out: an empty mapping, an empty list, and what is the same as none.
+fn is_left_out(tree: &Tree, field: &Field, target: &'static Target) -> bool {
+    match (&tree.value, field.kind) {
+        (Value::Map(entries), Kind::Map(ty)) if !field.kept_when_empty => {
+            entries.iter().all(|(name, value)| {
+                ty.ignition_field(name, target)
+                    .is_none_or(|field| is_left_out(value, field, target))
+            })
+        }
         (Value::List(items), _) => items.is_empty(),
         (Value::Integer(number), Kind::Number) => *number == 0,
         (Value::Text(text), Kind::FilledText) => text.is_empty(),

@@ -194,7 +194,7 @@ static GRUB_USER: Type = Type::new(
     "a user of GRUB",
     &[
         sugar("name", Text, FCOS_1_5, "The name."),
-        sugar("password_hash", Text, FCOS_1_5, "What `grub2-mkpasswd-pbkdf2` prints."),
+        sugar("password_hash", Text, FCOS_1_5, "What `grub2-mkpasswd-pbkdf2` prints.").secret(),
     ],
 )
 .butane(grub::user);

@@ -80,10 +80,13 @@ pub(crate) static LUKS: Type = Type::new(
     "an encrypted volume",
     &[
         same("cex", Map(&CEX), V0_6, "Unlocking by a crypto card of IBM Z."),
-        same("clevis", Map(&CLEVIS), V0_3, "How it is unlocked."),
+        same("clevis", Map(&CLEVIS), V0_3, "How it is unlocked.")
+            .until(Base::V0_4)
+            .kept_when_empty(),
+        same("clevis", Map(&CLEVIS), V0_4, "How it is unlocked."),
         same("device", Text, V0_3, "The absolute path of the device."),
         same("discard", Flag, V0_5, "Whether the disk learns which blocks are free."),
-        field("key_file", "keyFile", Map(&RESOURCE), V0_3, "The key."),
+        field("key_file", "keyFile", Map(&RESOURCE), V0_3, "The key.").secret(),
         same("label", Text, V0_3, "The label."),
         same("name", RequiredText, V0_3, "The name below `/dev/mapper`."),
         field(
@@ -119,8 +122,10 @@ static CLEVIS: Type = Type::new(
 static CLEVIS_CUSTOM: Type = Type::new(
     "the `custom` section",
     &[
-        same("config", RequiredText, V0_3, "The pin's configuration, in JSON.").until(Base::V0_4),
-        same("config", Text, V0_4, "The pin's configuration, in JSON."),
+        same("config", RequiredText, V0_3, "The pin's configuration, in JSON.")
+            .until(Base::V0_4)
+            .secret(),
+        same("config", Text, V0_4, "The pin's configuration, in JSON.").secret(),
         field("needs_network", "needsNetwork", Flag, V0_3, "Whether the pin needs the network."),
         same("pin", RequiredText, V0_3, "The pin's name.").until(Base::V0_4),
         same("pin", Text, V0_4, "The pin's name."),

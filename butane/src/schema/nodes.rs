@@ -25,8 +25,9 @@ pub(crate) static FILE: Type = Type::new(
     "a file",
     &[
         same("path", RequiredText, V0_1, "The absolute path."),
-        same("append", Maps(&RESOURCE, Kept), V0_1, "What is put behind the contents."),
-        same("contents", Map(&RESOURCE), V0_1, "The contents."),
+        same("append", Maps(&RESOURCE, Kept), V0_1, "What is put behind the contents.")
+            .maybe_secret(),
+        same("contents", Map(&RESOURCE), V0_1, "The contents.").maybe_secret(),
         same("group", Map(&OWNER), V0_1, "The group that owns it."),
         same("mode", Integer, V0_1, "The mode, with a leading zero for octal."),
         same("overwrite", Flag, V0_1, "Whether what is at the path is removed first."),
@@ -124,7 +125,7 @@ static HTTP_HEADER: Type = Type::new(
     "an HTTP header",
     &[
         same("name", RequiredText, V0_2, "The header's name."),
-        same("value", Text, V0_2, "The header's value."),
+        same("value", Text, V0_2, "The header's value.").maybe_secret(),
     ],
 )
 .keyed("name")

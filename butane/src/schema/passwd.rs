@@ -18,7 +18,7 @@ static GROUP: Type = Type::new(
     &[
         same("gid", Integer, V0_1, "The number."),
         same("name", RequiredText, V0_1, "The name."),
-        field("password_hash", "passwordHash", Text, V0_1, "The hash of the password."),
+        field("password_hash", "passwordHash", Text, V0_1, "The hash of the password.").secret(),
         field("should_exist", "shouldExist", Flag, V0_3, "Whether it is there."),
         same("system", Flag, V0_1, "Whether it is a group of the system."),
     ],
@@ -37,7 +37,8 @@ static USER: Type = Type {
             field("no_create_home", "noCreateHome", Flag, V0_1, "Whether the home is not made."),
             field("no_log_init", "noLogInit", Flag, V0_1, "Whether lastlog does not know it."),
             field("no_user_group", "noUserGroup", Flag, V0_1, "Whether no group is made for it."),
-            field("password_hash", "passwordHash", Text, V0_1, "The hash of the password."),
+            field("password_hash", "passwordHash", Text, V0_1, "The hash of the password.")
+                .secret(),
             field("primary_group", "primaryGroup", Text, V0_1, "The primary group."),
             same("shell", Text, V0_1, "The shell."),
             field("should_exist", "shouldExist", Flag, V0_3, "Whether it is there."),

@@ -81,6 +81,16 @@ pub(crate) fn ignition(
     });
 }
 
+/// Applies only the rule that items of a list differ: merging would make one of those that are the same.
+pub(crate) fn repeats(
+    tree: &Tree,
+    ty: &'static Type,
+    target: &'static Target,
+    findings: &mut Findings,
+) {
+    walk(tree, ty, &mut Check { findings, target }, |ty, tree, check| duplicates(tree, ty, check));
+}
+
 /// Applies a rule that no table names.
 pub(crate) fn with(
     findings: &mut Findings,
