@@ -42,35 +42,38 @@ const GZIP: &str = "gzip";
 const LONG: usize = 16 * 1024;
 
 /// How much work compression is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Effort {
     /// The shorter one of the two best levels: in a short text either may win. For configs that have to fit into the
     /// user data of a cloud, 16 KiB in some.
+    #[default]
     Most,
     /// Level 8, which is about as short as the reference's level 9, on texts of few words shorter than our level 9, and
     /// takes half the time.
     Enough,
 }
 
+impl Effort {
+    /// How many levels are tried.
+    fn levels(self) -> usize {
+        match self {
+            Effort::Most => 2,
+            Effort::Enough => 1,
+        }
+    }
+}
+
 /// Decides for one thing after the other; holds what is costly to make.
+#[derive(Default)]
 pub(super) struct Chooser {
-    compressor: Compress,
-    second: Option<Compress>,
+    pub effort: Effort,
+    /// Levels 8 and 9.
+    compressors: [Option<Compress>; 2],
     reference: Reference,
     output: Vec<u8>,
 }
 
 impl Chooser {
-    pub(super) fn new(effort: Effort) -> Chooser {
-        let level = |level| Compress::new(Compression::new(level), false);
-        Chooser {
-            compressor: level(8),
-            second: (effort == Effort::Most).then(|| level(9)),
-            reference: Reference::default(),
-            output: Vec::new(),
-        }
-    }
-
     /// Brings `contents` into the shortest form, and says what `compression` becomes; `None` leaves it as it is.
     ///
     /// `compression` is set to the empty text rather than left away: a config that is merged into another one must not
@@ -111,13 +114,12 @@ impl Chooser {
 
     /// A gzip file of at most `limit` bytes.
     fn compress(&mut self, contents: &[u8], limit: usize) -> Option<Vec<u8>> {
-        let mut packed = None;
-        if gzip(&mut self.compressor, contents, limit, &mut self.output) {
-            packed = Some(self.output.clone());
-        }
-        if let Some(second) = &mut self.second {
+        let mut packed: Option<Vec<u8>> = None;
+        for (level, compressor) in (8..).zip(&mut self.compressors[..self.effort.levels()]) {
+            let compressor =
+                compressor.get_or_insert_with(|| Compress::new(Compression::new(level), false));
             let limit = packed.as_ref().map_or(limit, |packed| packed.len() - 1);
-            if gzip(second, contents, limit, &mut self.output) {
+            if gzip(compressor, contents, limit, &mut self.output) {
                 packed = Some(self.output.clone());
             }
         }
@@ -162,7 +164,7 @@ mod tests {
 
     #[track_caller]
     fn check(contents: &str, forms: Forms, url: &str, compression: Option<&str>) {
-        let (packed, found) = Chooser::new(Effort::Most).choose(contents.as_bytes().into(), forms);
+        let (packed, found) = Chooser::default().choose(contents.as_bytes().into(), forms);
         assert_eq!((packed.url(), found), (url, compression));
     }
 
@@ -180,8 +182,7 @@ mod tests {
         check("[[[[[[", Forms::Plain, "data:;base64,W1tbW1tb", Some(""));
         let a = "a".repeat(1000);
         check(&a, Forms::Plain, &format!("data:,{a}"), Some(""));
-        let (packed, compression) =
-            Chooser::new(Effort::Most).choose(a.as_bytes().into(), Forms::All);
+        let (packed, compression) = Chooser::default().choose(a.as_bytes().into(), Forms::All);
         assert_eq!(compression, Some(GZIP));
         let url = packed.url();
         assert!(url.starts_with("data:;base64,H4sI") && url.len() < 80, "{url}");
