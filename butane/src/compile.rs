@@ -151,6 +151,7 @@ pub(crate) fn lower_document(
     set_version(&written, &mut config, target);
     let mut config = sugar::expand(&written, config, &mut context);
     data::pack(&mut config, context.findings);
+    validate::referenced::configs(&written, &config, target, options.files_dir, findings);
     let one_piece =
         ONE_PIECE.iter().filter_map(|name| Some((*name, written.get(name)?.origin.clone())));
     Some(Lowered {

@@ -26,8 +26,10 @@ mod resource;
 mod schema;
 mod sugar;
 mod tree;
+mod unknown;
 mod validate;
 pub mod variables;
+mod verify;
 mod version;
 
 pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
@@ -35,3 +37,4 @@ pub use compose::{Composed, Override, OverrideKind, Source, Statement, compile_a
 pub use node_config::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
 pub use variables::{Readers, Values, ValuesFile};
+pub use verify::{VerifyError, verify_units};

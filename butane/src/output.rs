@@ -24,6 +24,11 @@ impl IgnitionConfig {
         IgnitionConfig { tree, target }
     }
 
+    /// The config with Ignition's names, each value with its place.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The config as values of the `ignition-config` crate, for the specification it is written to; absent for an
     /// experimental one, which the crate does not know.
     pub fn typed(&self) -> Option<Config> {

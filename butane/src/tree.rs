@@ -4,6 +4,7 @@
 //! names it is what will be printed. A value keeps its [`Origin`] on the way, through sugar and merging, so a rule that
 //! judges the Ignition config points at the YAML without a table of translations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use basalt_model::report::{Finding, Place, Report};
@@ -238,26 +239,52 @@ fn snake_case(name: &str) -> String {
 }
 
 /// What was found, each with the file it concerns.
+///
+/// What is said of a value that is missing belongs where null stands for it: the second part knows where that is.
 #[derive(Debug)]
-pub(crate) struct Findings(pub Report);
+pub(crate) struct Findings(pub Report, Nulls);
+
+/// The places of null, by file and path.
+type Nulls = HashMap<(Arc<str>, Arc<str>), Place>;
 
 impl Findings {
     pub(crate) fn new(file: &str) -> Findings {
-        Findings(Report::new(file))
+        Findings(Report::new(file), Nulls::new())
+    }
+
+    /// Other findings, about the same files.
+    pub(crate) fn with_report(self, report: Report) -> Findings {
+        Findings(report, self.1)
+    }
+
+    /// A value is null, which is as good as missing.
+    pub(crate) fn note_null(&mut self, at: &Origin) {
+        self.1.insert((at.file.clone(), at.path.clone()), at.place);
     }
 
     /// The value cannot be used.
     pub(crate) fn error(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
-        let finding = self.0.error(at.place, &at.path, message);
+        let finding = self.0.error(self.place(at), &at.path, message);
         finding.file = at.file.to_string();
         finding
     }
 
     /// The value can be used, and likely does not do what was meant.
     pub(crate) fn warning(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
-        let finding = self.0.warning(at.place, &at.path, message);
+        let finding = self.0.warning(self.place(at), &at.path, message);
         finding.file = at.file.to_string();
         finding
+    }
+
+    /// The place of the value, or of the null that it would be in.
+    fn place(&self, at: &Origin) -> Place {
+        if self.1.is_empty() {
+            return at.place;
+        }
+        let ends = at.path.match_indices('.').map(|(end, _)| end).chain([at.path.len()]);
+        let mut places =
+            ends.filter_map(|end| self.1.get(&(at.file.clone(), at.path[..end].into())).copied());
+        places.next_back().unwrap_or(at.place)
     }
 }
 

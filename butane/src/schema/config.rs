@@ -66,7 +66,6 @@ static IGNITION_CONFIG: Type = Type::new(
         same("replace", Map(&RESOURCE), V0_2, REPLACE),
     ],
 )
-.butane(ignition::inner_configs)
 .ignition(ignition::config);
 
 const MERGE: &str = "Configs that are merged into this one.";

@@ -178,11 +178,6 @@ impl Type {
         self.fields.iter().filter(|field| field.is_in(target))
     }
 
-    /// The field that Butane calls `name`, whatever version has it.
-    pub(crate) fn butane_field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == Some(name))
-    }
-
     /// The field that Ignition calls `name` in the specification of `target`.
     pub(crate) fn ignition_field(
         &self,

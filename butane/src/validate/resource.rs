@@ -1,6 +1,6 @@
 //! Contents: where they come from, what they have to be, how they are asked for.
 
-use super::{Check, url};
+use super::{Check, hash, url};
 use crate::tree::Tree;
 use crate::version::{Base, Spec};
 
@@ -41,6 +41,7 @@ pub(crate) fn resource(resource: &Tree, check: &mut Check) {
     {
         check.error(&resource.place_of("source"), fault);
     }
+    hash::matches(resource, check);
     if !resource.items("httpHeaders").is_empty() {
         headers_fit(resource, check);
     }

@@ -75,7 +75,7 @@ impl Marks {
             };
             (new.file, new.hint) = (file, hint);
         }
-        Findings(explained)
+        findings.with_report(explained)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Text → tree. libyaml's event parser underneath; the tree is built without recursion.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -45,15 +46,34 @@ pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
 
 /// Reads every document of `bytes`, in order; one that holds nothing is null. `None` means that errors were reported.
 ///
-/// Reported is what [`parse`] reports. Anchors are known in their own document only.
+/// Reported is what [`parse`] reports, except for keys that occur twice: the caller knows which mappings are read, and
+/// asks for their [`repeated_keys`]. Anchors are known in their own document only.
 pub fn parse_all(bytes: &[u8], report: &mut Report) -> Option<Vec<Yaml>> {
     if !is_small_enough(bytes, report) {
         return None;
     }
     let text = decode(bytes, report)?;
     let mut builder = Builder::new(report);
+    builder.refuses_repeats = false;
     builder.read(text, Documents::All)?;
     Some(builder.roots)
+}
+
+/// The keys of a mapping that are there already, each with what is wrong with it.
+///
+/// YAML 1.2 section 3.2.1.1: the keys of a mapping are unique.
+pub fn repeated_keys(entries: &[(Yaml, Yaml)]) -> Vec<(&Yaml, String)> {
+    let mut lines = HashMap::with_capacity(entries.len());
+    let mut repeated = Vec::new();
+    for (key, _) in entries {
+        let Value::Scalar(scalar) = &key.value else { continue };
+        match lines.entry(scalar.text.as_str()) {
+            Entry::Vacant(entry) => drop(entry.insert(key.place.line)),
+            Entry::Occupied(entry) => repeated
+                .push((key, format!("`{}` is already set in line {}", scalar.text, entry.get()))),
+        }
+    }
+    repeated
 }
 
 fn is_small_enough(bytes: &[u8], report: &mut Report) -> bool {
@@ -145,6 +165,7 @@ struct Builder<'r> {
     roots: Vec<Yaml>,
     /// Start of the second document, when it was not read.
     second: Option<Place>,
+    refuses_repeats: bool,
     has_errors: bool,
     /// Length of a text whose last line was ended here, in bytes.
     unended: Option<u64>,
@@ -159,6 +180,7 @@ impl<'r> Builder<'r> {
             anchors: HashMap::new(),
             roots: Vec::new(),
             second: None,
+            refuses_repeats: true,
             has_errors: false,
             unended: None,
             last_line_is_blank: false,
@@ -315,33 +337,16 @@ impl<'r> Builder<'r> {
             while let (Some(key), Some(value)) = (items.next(), items.next()) {
                 entries.push((key, value));
             }
-            self.check_keys(&entries);
+            if self.refuses_repeats {
+                for (key, message) in repeated_keys(&entries) {
+                    self.error(key.place, &message);
+                }
+            }
             Value::Map(entries)
         } else {
             Value::List(open.items)
         };
         Yaml { place: open.place, tag: open.tag, value }
-    }
-
-    /// YAML 1.2 section 3.2.1.1: the keys of a mapping are unique.
-    fn check_keys(&mut self, entries: &[(Yaml, Yaml)]) {
-        let mut seen = HashSet::with_capacity(entries.len());
-        let mut doubles = Vec::new();
-        for (key, _) in entries {
-            if let Value::Scalar(scalar) = &key.value
-                && !seen.insert(scalar.text.as_str())
-            {
-                let first = entries
-                    .iter()
-                    .find(|(k, _)| k.as_scalar().is_some_and(|s| s.text == scalar.text));
-                let line = first.map_or(0, |(k, _)| k.place.line);
-                doubles
-                    .push((key.place, format!("`{}` is already set in line {line}", scalar.text)));
-            }
-        }
-        for (place, message) in doubles {
-            self.error(place, &message);
-        }
     }
 
     fn error(&mut self, place: Place, message: &str) {
@@ -490,6 +495,7 @@ mod tests {
             assert_eq!(found, expected, "{text:?}");
         }
         let mut report = Report::new("f");
+        assert_eq!(parse_all(b"a: 1\na: 2\n", &mut report).unwrap().len(), 1);
         assert_eq!(parse_all(b"a: &b 1\n---\nc: *b\n", &mut report), None);
         assert_eq!(report.to_string(), "f:3:4: `*b` names an anchor that is not set above");
     }
