@@ -85,6 +85,11 @@ impl Compiled {
     pub fn ignition(&self) -> &IgnitionConfig {
         &self.ignition
     }
+
+    /// Whether what comes out is a MachineConfig.
+    pub fn is_machine_config(&self) -> bool {
+        self.machine_config.is_some()
+    }
 }
 
 /// What a warning means.
@@ -195,19 +200,33 @@ pub(crate) fn judge(
     });
 }
 
-/// The config, when nothing speaks against it, and the report: sorted by place, nothing twice.
+/// The config, when nothing speaks against it, and the report.
 pub(crate) fn finish(
     lowered: Option<Lowered>,
     findings: Findings,
     options: &Options,
 ) -> (Option<Compiled>, Report) {
+    let report = settle(findings, options.warnings);
+    let compiled = lowered.filter(|_| !report.has_errors()).map(|lowered| {
+        let is_machine_config =
+            lowered.target.openshift.is_some() && options.output == Output::Variant;
+        Compiled {
+            ignition: IgnitionConfig::new(lowered.config, lowered.target),
+            machine_config: is_machine_config.then(|| MachineConfig::of(&lowered.beside)),
+        }
+    });
+    (compiled, report)
+}
+
+/// The findings sorted by place, nothing twice, with warnings as what they mean.
+pub(crate) fn settle(findings: Findings, warnings: Warnings) -> Report {
     let mut report = Report::new("");
     let mut last = None;
     for finding in findings.0.sorted() {
         if last == Some(finding) {
             continue;
         }
-        let severity = match options.warnings {
+        let severity = match warnings {
             Warnings::Allowed => finding.severity,
             Warnings::Refused => Severity::Error,
         };
@@ -219,13 +238,5 @@ pub(crate) fn finish(
         new.hint.clone_from(&finding.hint);
         last = Some(finding);
     }
-    let compiled = lowered.filter(|_| !report.has_errors()).map(|lowered| {
-        let is_machine_config =
-            lowered.target.openshift.is_some() && options.output == Output::Variant;
-        Compiled {
-            ignition: IgnitionConfig::new(lowered.config, lowered.target),
-            machine_config: is_machine_config.then(|| MachineConfig::of(&lowered.beside)),
-        }
-    });
-    (compiled, report)
+    report
 }

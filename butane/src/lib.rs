@@ -7,6 +7,7 @@
 //! the text it comes from. [`compile_all`] merges several files and documents by Ignition's rules (`compose`, `merge`),
 //! with [`variables`] put in. [`compile_node`] is the same for a [node](basalt_model::node::Node), whose Butane config
 //! [`node`] writes, with people's own files merged in.
+//! [`verify_units`] lets systemd look at the units of a compiled config: the only function that runs a program.
 
 mod compile;
 mod compose;
@@ -23,7 +24,9 @@ pub mod node;
 mod node_config;
 mod output;
 mod resource;
+mod reverse;
 mod schema;
+pub mod size;
 mod sugar;
 mod tree;
 mod unknown;
@@ -36,5 +39,7 @@ pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
 pub use compose::{Composed, Override, OverrideKind, Source, Statement, compile_all};
 pub use node_config::{Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
+pub use reverse::{ReverseOptions, reverse};
 pub use variables::{Readers, Values, ValuesFile};
 pub use verify::{VerifyError, verify_units};
+pub use version::targets;

@@ -178,6 +178,11 @@ const fn openshift(version: &'static str, minor: u8) -> Target {
     }
 }
 
+/// The variants and versions that can be compiled, variant by variant and version by version.
+pub fn targets() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TARGETS.iter().map(|target| (target.variant, target.version))
+}
+
 /// Everything that can be compiled.
 pub(crate) static TARGETS: &[Target] = &[
     fcos("1.0.0", 0, Base::V0_1, Spec::V3_0),

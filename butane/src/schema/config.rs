@@ -14,32 +14,66 @@ use crate::version::since::{FCOS_1_3, FCOS_1_5, FCOS_1_6, OPENSHIFT, V0_1, V0_2,
 pub(crate) static CONFIG: Type = Type::new(
     "a config",
     &[
-        sugar("variant", Text, V0_1, "The operating system the config is for."),
-        sugar("version", Text, V0_1, "The version of the variant's specification."),
-        same("ignition", Map(&IGNITION), V0_1, "How Ignition gets configs and everything else."),
+        sugar(
+            "variant",
+            Text,
+            V0_1,
+            "The operating system that the config is for; it decides which versions there \
+            are and what is allowed.",
+        ),
+        sugar(
+            "version",
+            Text,
+            V0_1,
+            "The version of the variant's specification: three numbers, and \
+            `-experimental` while it may still change.",
+        ),
+        same(
+            "ignition",
+            Map(&IGNITION),
+            V0_1,
+            "How Ignition itself behaves: which other configs it takes, and how it \
+            reaches the network.",
+        ),
         field(
             "kernel_arguments",
             "kernelArguments",
             Map(&KERNEL_ARGUMENTS),
             V0_4,
-            "Arguments of the kernel.",
+            "Arguments of the kernel; the machine restarts once during provisioning when \
+            they have to change.",
         ),
-        same("passwd", Map(&PASSWD), V0_1, "Users and groups."),
-        same("storage", Map(&STORAGE), V0_1, "Files, and the disks they are on."),
-        same("systemd", Map(&SYSTEMD), V0_1, "Units of systemd."),
+        same("passwd", Map(&PASSWD), V0_1, "Users and groups of the machine."),
+        same(
+            "storage",
+            Map(&STORAGE),
+            V0_1,
+            "Disks from partitions to file systems, and what is written to them.",
+        ),
+        same(
+            "systemd",
+            Map(&SYSTEMD),
+            V0_1,
+            "Units of systemd: their files, drop-ins, and whether they start at boot.",
+        ),
         sugar(
             "boot_device",
             Map(&BOOT_DEVICE),
             FCOS_1_3,
-            "The disk of the operating system, mirrored or encrypted.",
+            "The disk that the operating system starts from: mirrored, encrypted, or both.",
         ),
-        sugar("grub", Map(&GRUB), FCOS_1_5, "The boot loader."),
-        sugar("metadata", Map(&METADATA), OPENSHIFT, "The name and labels of the MachineConfig."),
+        sugar("grub", Map(&GRUB), FCOS_1_5, "The boot loader: who may change what it starts."),
+        sugar(
+            "metadata",
+            Map(&METADATA),
+            OPENSHIFT,
+            "The name and labels of the MachineConfig that comes out.",
+        ),
         sugar(
             "openshift",
             Map(&OPENSHIFT_SECTION),
             OPENSHIFT,
-            "What the MachineConfig has besides the Ignition config.",
+            "What the MachineConfig says besides the Ignition config.",
         ),
     ],
 )
@@ -50,10 +84,20 @@ static IGNITION: Type = Type::new(
     "the `ignition` section",
     &[
         output("version", RequiredText, "The version of Ignition's specification."),
-        same("config", Map(&IGNITION_CONFIG), V0_1, "Other configs."),
-        same("proxy", Map(&PROXY), V0_2, "Proxies for HTTP."),
-        same("security", Map(&SECURITY), V0_1, "Whom to trust."),
-        same("timeouts", Map(&TIMEOUTS), V0_1, "When to give up on HTTP."),
+        same(
+            "config",
+            Map(&IGNITION_CONFIG),
+            V0_1,
+            "Other configs, which are merged into this one or take its place.",
+        ),
+        same(
+            "proxy",
+            Map(&PROXY),
+            V0_2,
+            "Proxies for everything that Ignition fetches over HTTP and HTTPS.",
+        ),
+        same("security", Map(&SECURITY), V0_1, "Whom Ignition trusts when it fetches something."),
+        same("timeouts", Map(&TIMEOUTS), V0_1, "When Ignition gives up on a request."),
     ],
 );
 
@@ -68,21 +112,43 @@ static IGNITION_CONFIG: Type = Type::new(
 )
 .ignition(ignition::config);
 
-const MERGE: &str = "Configs that are merged into this one.";
-const REPLACE: &str = "A config that takes the place of this one.";
+const MERGE: &str =
+    "Configs that are merged into this one: what they say wins over what this one says.";
+const REPLACE: &str = "A config that takes the place of this one altogether.";
 
 static PROXY: Type = Type::new(
     "the `proxy` section",
     &[
-        field("http_proxy", "httpProxy", Text, V0_2, "The proxy for HTTP."),
-        field("https_proxy", "httpsProxy", Text, V0_2, "The proxy for HTTPS."),
-        field("no_proxy", "noProxy", Texts(Refused), V0_2, "Hosts that are reached directly."),
+        field(
+            "http_proxy",
+            "httpProxy",
+            Text,
+            V0_2,
+            "The URL of the proxy for HTTP, and for HTTPS unless `https_proxy` says otherwise.",
+        ),
+        field(
+            "https_proxy",
+            "httpsProxy",
+            Text,
+            V0_2,
+            "The URL of the proxy for HTTPS; use one that is itself reached over HTTPS.",
+        ),
+        field(
+            "no_proxy",
+            "noProxy",
+            Texts(Refused),
+            V0_2,
+            "Hosts that are reached directly: addresses, CIDR prefixes, domain names \
+            (with all below them), or `*` for all.",
+        ),
     ],
 )
 .ignition(ignition::proxy);
 
-static SECURITY: Type =
-    Type::new("the `security` section", &[same("tls", Map(&TLS), V0_1, "Trust in TLS.")]);
+static SECURITY: Type = Type::new(
+    "the `security` section",
+    &[same("tls", Map(&TLS), V0_1, "Trust in TLS, for everything that is fetched over HTTPS.")],
+);
 
 static TLS: Type = Type::new(
     "the `tls` section",
@@ -106,7 +172,8 @@ static TLS: Type = Type::new(
 )
 .ignition(ignition::tls);
 
-const AUTHORITIES: &str = "Certificates to trust besides those of the system, in PEM.";
+const AUTHORITIES: &str =
+    "Certificates that are trusted besides those of the system, in PEM; a file may hold several.";
 
 static TIMEOUTS: Type = Type::new(
     "the `timeouts` section",
@@ -116,9 +183,15 @@ static TIMEOUTS: Type = Type::new(
             "httpResponseHeaders",
             Integer,
             V0_1,
-            "Seconds to wait for the headers of a response.",
+            "Seconds until the headers of a response have to be there; 0 waits for ever.",
         ),
-        field("http_total", "httpTotal", Integer, V0_1, "Seconds for a whole request; 0 is ever."),
+        field(
+            "http_total",
+            "httpTotal",
+            Integer,
+            V0_1,
+            "Seconds for a whole request with all its retries; 0 waits for ever.",
+        ),
     ],
 );
 
@@ -127,8 +200,21 @@ static KERNEL_ARGUMENTS: Type = Type {
     ..Type::new(
         "the `kernel_arguments` section",
         &[
-            field("should_exist", "shouldExist", Texts(Refused), V0_4, "Added where missing."),
-            field("should_not_exist", "shouldNotExist", Texts(Refused), V0_4, "Taken away."),
+            field(
+                "should_exist",
+                "shouldExist",
+                Texts(Refused),
+                V0_4,
+                "Arguments that are added where they are missing, each a word such as `quiet` \
+                or `key=value`.",
+            ),
+            field(
+                "should_not_exist",
+                "shouldNotExist",
+                Texts(Refused),
+                V0_4,
+                "Arguments that are taken away where they are there.",
+            ),
         ],
     )
 };
@@ -138,14 +224,39 @@ static STORAGE: Type = Type {
     ..Type::new(
         "the `storage` section",
         &[
-            same("directories", Maps(&DIRECTORY, Refused), V0_1, "Folders."),
-            same("disks", Maps(&DISK, Refused), V0_1, "Disks and their partitions."),
-            same("files", Maps(&FILE, Refused), V0_1, "Files."),
-            same("filesystems", Maps(&FILESYSTEM, Refused), V0_1, "File systems."),
-            same("links", Maps(&LINK, Refused), V0_1, "Soft and hard links."),
-            same("luks", Maps(&LUKS, Refused), V0_3, "Encrypted volumes."),
-            same("raid", Maps(&RAID, Refused), V0_1, "Arrays of disks."),
-            sugar("trees", Maps(&TREE, Refused), V0_2, "Folders copied as they are."),
+            same(
+                "directories",
+                Maps(&DIRECTORY, Refused),
+                V0_1,
+                "Folders to make, or to give an owner and mode.",
+            ),
+            same("disks", Maps(&DISK, Refused), V0_1, "Disks and the partitions they are to have."),
+            same("files", Maps(&FILE, Refused), V0_1, "Files to write."),
+            same(
+                "filesystems",
+                Maps(&FILESYSTEM, Refused),
+                V0_1,
+                "File systems to make, and where to mount them.",
+            ),
+            same("links", Maps(&LINK, Refused), V0_1, "Symbolic and hard links to make."),
+            same(
+                "luks",
+                Maps(&LUKS, Refused),
+                V0_3,
+                "Encrypted volumes (LUKS2) and how they are unlocked.",
+            ),
+            same(
+                "raid",
+                Maps(&RAID, Refused),
+                V0_1,
+                "Arrays of disks or partitions, made with mdadm.",
+            ),
+            sugar(
+                "trees",
+                Maps(&TREE, Refused),
+                V0_2,
+                "Folders of the build machine whose files and links are copied into the config.",
+            ),
         ],
     )
 }
@@ -158,10 +269,16 @@ static BOOT_DEVICE: Type = Type::new(
             "layout",
             Text,
             FCOS_1_3,
-            "The machine's architecture: `x86_64`, `aarch64`, `ppc64le`, and from fcos 1.6.0 `s390x-eckd`, `s390x-virt`, `s390x-zfcp`.",
+            "What the operating system's image looks like, by machine; needed for a \
+            mirror and on s390x.",
         ),
         sugar("luks", Map(&BOOT_DEVICE_LUKS), FCOS_1_3, "Encrypts the root file system."),
-        sugar("mirror", Map(&BOOT_DEVICE_MIRROR), FCOS_1_3, "Mirrors the disk."),
+        sugar(
+            "mirror",
+            Map(&BOOT_DEVICE_MIRROR),
+            FCOS_1_3,
+            "Mirrors everything that the machine boots from onto several disks.",
+        ),
     ],
 )
 .butane(boot_device::boot_device);
@@ -169,31 +286,70 @@ static BOOT_DEVICE: Type = Type::new(
 pub(crate) static BOOT_DEVICE_LUKS: Type = Type::new(
     "the `luks` section",
     &[
-        sugar("cex", Map(&CEX), FCOS_1_6, "Unlocking by a crypto card of IBM Z."),
-        sugar("device", Text, FCOS_1_6, "The disk on s390x, such as `/dev/dasda`."),
-        sugar("discard", Flag, FCOS_1_5, "Whether the disk learns which blocks are free."),
-        same("tang", Maps(&TANG, Refused), FCOS_1_3, "Servers that unlock the volume."),
-        same("threshold", Integer, FCOS_1_3, "How many of the ways to unlock are needed."),
-        same("tpm2", Flag, FCOS_1_3, "Whether the machine's TPM unlocks the volume."),
+        sugar("cex", Map(&CEX), FCOS_1_6, "Unlocks the disk with a Crypto Express card of IBM Z."),
+        sugar(
+            "device",
+            Text,
+            FCOS_1_6,
+            "The whole disk on s390x: `/dev/dasda` for `s390x-eckd`, `/dev/sda` for \
+            `s390x-zfcp`.",
+        ),
+        sugar(
+            "discard",
+            Flag,
+            FCOS_1_5,
+            "Whether the disk learns which blocks are free: good for flash, but it shows \
+            how full the volume is.",
+        ),
+        same(
+            "tang",
+            Maps(&TANG, Refused),
+            FCOS_1_3,
+            "Tang servers that unlock the disk when they can be reached.",
+        ),
+        same(
+            "threshold",
+            Integer,
+            FCOS_1_3,
+            "How many of the Tang servers and the TPM have to agree before the disk is \
+            unlocked.",
+        ),
+        same("tpm2", Flag, FCOS_1_3, "Whether the TPM of the machine unlocks the disk."),
     ],
 )
 .butane(boot_device::luks);
 
 static BOOT_DEVICE_MIRROR: Type = Type::new(
     "the `mirror` section",
-    &[sugar("devices", Texts(Refused), FCOS_1_3, "At least two disks.")],
+    &[sugar(
+        "devices",
+        Texts(Refused),
+        FCOS_1_3,
+        "The absolute paths of at least two whole disks.",
+    )],
 );
 
 static GRUB: Type = Type::new(
     "the `grub` section",
-    &[sugar("users", Maps(&GRUB_USER, Refused), FCOS_1_5, "Who may change what is booted.")],
+    &[sugar(
+        "users",
+        Maps(&GRUB_USER, Refused),
+        FCOS_1_5,
+        "Superusers of GRUB: without their password nobody edits what is booted.",
+    )],
 );
 
 static GRUB_USER: Type = Type::new(
     "a user of GRUB",
     &[
-        sugar("name", Text, FCOS_1_5, "The name."),
-        sugar("password_hash", Text, FCOS_1_5, "What `grub2-mkpasswd-pbkdf2` prints.").secret(),
+        sugar("name", Text, FCOS_1_5, "The name that is typed at the boot loader."),
+        sugar(
+            "password_hash",
+            Text,
+            FCOS_1_5,
+            "The hash of the password, as `grub2-mkpasswd-pbkdf2` prints it.",
+        )
+        .secret(),
     ],
 )
 .butane(grub::user);
@@ -201,17 +357,45 @@ static GRUB_USER: Type = Type::new(
 static METADATA: Type = Type::new(
     "the `metadata` section",
     &[
-        sugar("name", Text, OPENSHIFT, "The name of the MachineConfig."),
-        sugar("labels", Labels, OPENSHIFT, "Labels, among them the role."),
+        sugar(
+            "name",
+            Text,
+            OPENSHIFT,
+            "The name of the MachineConfig; OpenShift applies them in the order of their \
+            names.",
+        ),
+        sugar(
+            "labels",
+            Labels,
+            OPENSHIFT,
+            "Labels of the MachineConfig; `machineconfiguration.openshift.io/role` says \
+            which machines it is for.",
+        ),
     ],
 );
 
 static OPENSHIFT_SECTION: Type = Type::new(
     "the `openshift` section",
     &[
-        sugar("kernel_arguments", Texts(Refused), OPENSHIFT, "Arguments of the kernel."),
-        sugar("extensions", Texts(Refused), OPENSHIFT, "Extensions of RHCOS to install."),
-        sugar("fips", Flag, OPENSHIFT, "Whether the machine runs in FIPS mode."),
-        sugar("kernel_type", Text, OPENSHIFT, "`default` or `realtime`."),
+        sugar(
+            "kernel_arguments",
+            Texts(Refused),
+            OPENSHIFT,
+            "Arguments of the kernel that the machine config operator adds.",
+        ),
+        sugar(
+            "extensions",
+            Texts(Refused),
+            OPENSHIFT,
+            "Extensions of RHCOS that are installed, such as `usbguard`.",
+        ),
+        sugar(
+            "fips",
+            Flag,
+            OPENSHIFT,
+            "Whether the machine runs in FIPS mode; it can only be chosen when the \
+            cluster is installed.",
+        ),
+        sugar("kernel_type", Text, OPENSHIFT, "Which kernel the machine runs."),
     ],
 );

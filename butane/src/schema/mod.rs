@@ -8,6 +8,7 @@
 
 pub(crate) mod config;
 pub(crate) mod disks;
+pub(crate) mod machine_config;
 pub(crate) mod nodes;
 pub(crate) mod passwd;
 pub(crate) mod systemd;

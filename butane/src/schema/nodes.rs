@@ -10,11 +10,23 @@ use crate::version::since::{V0_1, V0_2, V0_4, V0_7};
 pub(crate) static DIRECTORY: Type = Type::new(
     "a folder",
     &[
-        same("path", RequiredText, V0_1, "The absolute path."),
-        same("group", Map(&OWNER), V0_1, "The group that owns it."),
-        same("mode", Integer, V0_1, "The mode, with a leading zero for octal."),
-        same("overwrite", Flag, V0_1, "Whether what is at the path is removed first."),
-        same("user", Map(&OWNER), V0_1, "The user that owns it."),
+        same(
+            "path",
+            RequiredText,
+            V0_1,
+            "The absolute path of the folder; folders above it are made with mode 0755, \
+            owned by root.",
+        ),
+        same("group", Map(&OWNER), V0_1, "The group that owns the folder."),
+        same("mode", Integer, V0_1, "The permission bits, in octal with a leading zero."),
+        same(
+            "overwrite",
+            Flag,
+            V0_1,
+            "Whether something else at the path is removed first; a folder that is there \
+            is then emptied.",
+        ),
+        same("user", Map(&OWNER), V0_1, "The user who owns the folder."),
     ],
 )
 .keyed("path")
@@ -24,14 +36,38 @@ pub(crate) static DIRECTORY: Type = Type::new(
 pub(crate) static FILE: Type = Type::new(
     "a file",
     &[
-        same("path", RequiredText, V0_1, "The absolute path."),
-        same("append", Maps(&RESOURCE, Kept), V0_1, "What is put behind the contents.")
-            .maybe_secret(),
-        same("contents", Map(&RESOURCE), V0_1, "The contents.").maybe_secret(),
-        same("group", Map(&OWNER), V0_1, "The group that owns it."),
-        same("mode", Integer, V0_1, "The mode, with a leading zero for octal."),
-        same("overwrite", Flag, V0_1, "Whether what is at the path is removed first."),
-        same("user", Map(&OWNER), V0_1, "The user that owns it."),
+        same(
+            "path",
+            RequiredText,
+            V0_1,
+            "The absolute path of the file; folders above it are made with mode 0755, \
+            owned by root.",
+        ),
+        same(
+            "append",
+            Maps(&RESOURCE, Kept),
+            V0_1,
+            "Pieces that are added behind the contents, or behind the file that is there.",
+        )
+        .maybe_secret(),
+        same(
+            "contents",
+            Map(&RESOURCE),
+            V0_1,
+            "What is in the file; without it an existing file stays, and a missing one is \
+            made empty.",
+        )
+        .maybe_secret(),
+        same("group", Map(&OWNER), V0_1, "The group that owns the file."),
+        same("mode", Integer, V0_1, "The permission bits, in octal with a leading zero."),
+        same(
+            "overwrite",
+            Flag,
+            V0_1,
+            "Whether what is at the path is removed first; otherwise an existing file \
+            with other contents stops provisioning.",
+        ),
+        same("user", Map(&OWNER), V0_1, "The user who owns the file."),
     ],
 )
 .keyed("path")
@@ -41,13 +77,24 @@ pub(crate) static FILE: Type = Type::new(
 pub(crate) static LINK: Type = Type::new(
     "a link",
     &[
-        same("path", RequiredText, V0_1, "The absolute path."),
-        same("group", Map(&OWNER), V0_1, "The group that owns it."),
-        same("hard", Flag, V0_1, "Whether it is a hard link."),
+        same("path", RequiredText, V0_1, "The absolute path of the link."),
+        same("group", Map(&OWNER), V0_1, "The group that owns a symbolic link."),
+        same("hard", Flag, V0_1, "Whether it is a hard link; otherwise it is a symbolic one."),
         same("overwrite", Flag, V0_1, "Whether what is at the path is removed first."),
-        same("target", RequiredText, V0_1, "What it leads to.").until(Base::V0_4),
-        same("target", Text, V0_4, "What it leads to."),
-        same("user", Map(&OWNER), V0_1, "The user that owns it."),
+        same(
+            "target",
+            RequiredText,
+            V0_1,
+            "What the link leads to; of a symbolic link it may be relative.",
+        )
+        .until(Base::V0_4),
+        same(
+            "target",
+            Text,
+            V0_4,
+            "What the link leads to; of a symbolic link it may be relative.",
+        ),
+        same("user", Map(&OWNER), V0_1, "The user who owns a symbolic link."),
     ],
 )
 .keyed("path")
@@ -57,7 +104,12 @@ pub(crate) static OWNER: Type = Type::new(
     "an owner",
     &[
         same("id", Integer, V0_1, "The number of the user or group."),
-        same("name", Text, V0_1, "The name of the user or group."),
+        same(
+            "name",
+            Text,
+            V0_1,
+            "The name of the user or group, which has to exist when files are written.",
+        ),
     ],
 )
 .ignition(storage::owner);
@@ -65,12 +117,33 @@ pub(crate) static OWNER: Type = Type::new(
 pub(crate) static TREE: Type = Type::new(
     "a tree",
     &[
-        sugar("local", RequiredText, V0_2, "The folder, below the files directory."),
-        sugar("path", Text, V0_2, "Where it is put; `/` by default."),
-        sugar("user", Map(&OWNER), V0_7, "The user that owns everything in it."),
-        sugar("group", Map(&OWNER), V0_7, "The group that owns everything in it."),
-        sugar("file_mode", Integer, V0_7, "The mode of its files; 0755 or 0644 by default."),
-        sugar("dir_mode", Integer, V0_7, "The mode of its folders; 0755 by default."),
+        sugar(
+            "local",
+            RequiredText,
+            V0_2,
+            "The folder, below the files directory (`--files-dir`).",
+        ),
+        sugar(
+            "path",
+            Text,
+            V0_2,
+            "Where the folder's contents are put on the machine, as an absolute path.",
+        ),
+        sugar("user", Map(&OWNER), V0_7, "The user who owns everything in the tree."),
+        sugar("group", Map(&OWNER), V0_7, "The group that owns everything in the tree."),
+        sugar(
+            "file_mode",
+            Integer,
+            V0_7,
+            "The permission bits of all its files; otherwise 0755 for those that may be \
+            executed on the build machine and 0644 for all others.",
+        ),
+        sugar(
+            "dir_mode",
+            Integer,
+            V0_7,
+            "The permission bits of all its folders, which are then made explicitly.",
+        ),
     ],
 )
 .butane(tree::tree);
@@ -80,17 +153,34 @@ pub(crate) static RESOURCE: Type = Type {
     ..Type::new(
         "a resource",
         &[
-            same("compression", Text, V0_1, "`gzip` when the source is compressed."),
+            same(
+                "compression",
+                Text,
+                V0_1,
+                "How the contents are compressed at the source; `inline` and `local` contents \
+                are compressed by the compiler where that is shorter.",
+            ),
             field(
                 "http_headers",
                 "httpHeaders",
                 Maps(&HTTP_HEADER, Refused),
                 V0_2,
-                "Headers of the request.",
+                "Headers of the request, for a source over HTTP or HTTPS.",
             ),
-            same("source", Text, V0_1, "A URL that the machine fetches."),
+            same(
+                "source",
+                Text,
+                V0_1,
+                "A URL that the machine fetches the contents from while it is provisioned.",
+            ),
             sugar("inline", Text, V0_1, "The contents themselves."),
-            sugar("local", Text, V0_2, "A file below the files directory."),
+            sugar(
+                "local",
+                Text,
+                V0_2,
+                "A file below the files directory (`--files-dir`), whose contents are put \
+                into the config.",
+            ),
             same("verification", Map(&VERIFICATION), V0_1, "What the contents have to be."),
         ],
     )
@@ -103,7 +193,7 @@ pub(crate) static RESOURCE: Type = Type {
 pub(crate) static CONFIG_REFERENCE: Type = Type::new(
     "a reference to a config",
     &[
-        same("source", Text, V0_1, "A URL that the machine fetches."),
+        same("source", Text, V0_1, "A URL that the machine fetches the config from."),
         same("verification", Map(&VERIFICATION), V0_1, "What the config has to be."),
     ],
 )
@@ -114,7 +204,7 @@ pub(crate) static CONFIG_REFERENCE: Type = Type::new(
 pub(crate) static CA_REFERENCE: Type = Type::new(
     "a reference to a certificate",
     &[
-        same("source", RequiredText, V0_1, "A URL that the machine fetches."),
+        same("source", RequiredText, V0_1, "A URL that the machine fetches the certificate from."),
         same("verification", Map(&VERIFICATION), V0_1, "What the certificate has to be."),
     ],
 )
@@ -124,8 +214,8 @@ pub(crate) static CA_REFERENCE: Type = Type::new(
 static HTTP_HEADER: Type = Type::new(
     "an HTTP header",
     &[
-        same("name", RequiredText, V0_2, "The header's name."),
-        same("value", Text, V0_2, "The header's value.").maybe_secret(),
+        same("name", RequiredText, V0_2, "The name of the header."),
+        same("value", Text, V0_2, "The value of the header.").maybe_secret(),
     ],
 )
 .keyed("name")
@@ -133,6 +223,12 @@ static HTTP_HEADER: Type = Type::new(
 
 static VERIFICATION: Type = Type::new(
     "the `verification` section",
-    &[same("hash", Text, V0_1, "`sha256-` or `sha512-` and the hex digits.")],
+    &[same(
+        "hash",
+        Text,
+        V0_1,
+        "The hash of the contents, after they are decompressed: `sha512-` or \
+        `sha256-`, then hex digits.",
+    )],
 )
 .ignition(resource::verification);

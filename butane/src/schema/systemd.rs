@@ -9,8 +9,14 @@ use crate::version::since::{V0_1, V0_5, V0_8};
 pub(crate) static SYSTEMD: Type = Type::new(
     "the `systemd` section",
     &[
-        same("units", Maps(&UNIT, Refused), V0_1, "Units."),
-        sugar("quadlets", Maps(&QUADLET, Refused), V0_8, "Containers that Podman runs as units."),
+        same("units", Maps(&UNIT, Refused), V0_1, "Units to write, change, enable or mask."),
+        sugar(
+            "quadlets",
+            Maps(&QUADLET, Refused),
+            V0_8,
+            "Quadlets: files that Podman makes units of, for containers, pods, volumes \
+            and networks.",
+        ),
     ],
 )
 .ignition(install::systemd);
@@ -20,12 +26,43 @@ static UNIT: Type = Type {
     ..Type::new(
         "a unit",
         &[
-            same("contents", Text, V0_1, "The unit file."),
-            sugar("contents_local", Text, V0_5, "The unit file, below the files directory."),
-            same("dropins", Maps(&DROPIN, Refused), V0_1, "Files that change the unit."),
-            same("enabled", Flag, V0_1, "Whether it is started at boot."),
-            same("mask", Flag, V0_1, "Whether it cannot be started."),
-            same("name", RequiredText, V0_1, "The name with its suffix."),
+            same(
+                "contents",
+                Text,
+                V0_1,
+                "The unit file; without it the unit is one of the operating system's.",
+            ),
+            sugar(
+                "contents_local",
+                Text,
+                V0_5,
+                "The unit file, as a file below the files directory (`--files-dir`).",
+            ),
+            same(
+                "dropins",
+                Maps(&DROPIN, Refused),
+                V0_1,
+                "Drop-ins: files that change parts of the unit.",
+            ),
+            same(
+                "enabled",
+                Flag,
+                V0_1,
+                "Whether the unit starts at boot, by what its `[Install]` section says; \
+                without it nothing changes.",
+            ),
+            same(
+                "mask",
+                Flag,
+                V0_1,
+                "Whether the unit cannot be started at all; `false` undoes a mask.",
+            ),
+            same(
+                "name",
+                RequiredText,
+                V0_1,
+                "The name of the unit with its suffix, such as `web.service`.",
+            ),
         ],
     )
 }
@@ -38,9 +75,14 @@ static DROPIN: Type = Type {
     ..Type::new(
         "a drop-in",
         &[
-            same("contents", Text, V0_1, "The text."),
-            sugar("contents_local", Text, V0_5, "The text, in a file below the files directory."),
-            same("name", RequiredText, V0_1, "The name, which ends in `.conf`."),
+            same("contents", Text, V0_1, "The text of the drop-in."),
+            sugar(
+                "contents_local",
+                Text,
+                V0_5,
+                "The text of the drop-in, as a file below the files directory (`--files-dir`).",
+            ),
+            same("name", RequiredText, V0_1, "The name of the drop-in, which ends in `.conf`."),
         ],
     )
 }
@@ -51,11 +93,32 @@ static DROPIN: Type = Type {
 static QUADLET: Type = Type::new(
     "a quadlet",
     &[
-        sugar("contents", Text, V0_8, "The quadlet file."),
-        sugar("contents_local", Text, V0_8, "The quadlet file, below the files directory."),
-        sugar("dropins", Maps(&DROPIN, Refused), V0_8, "Files that change the quadlet."),
-        sugar("name", Text, V0_8, "The name with its suffix, such as `web.container`."),
-        sugar("rootful", Flag, V0_8, "Whether root runs it; by default each user does."),
+        sugar("contents", Text, V0_8, "The quadlet file; without it an empty one is written."),
+        sugar(
+            "contents_local",
+            Text,
+            V0_8,
+            "The quadlet file, as a file below the files directory (`--files-dir`).",
+        ),
+        sugar(
+            "dropins",
+            Maps(&DROPIN, Refused),
+            V0_8,
+            "Drop-ins: files that change parts of the quadlet.",
+        ),
+        sugar(
+            "name",
+            Text,
+            V0_8,
+            "The name of the quadlet with its suffix, such as `web.container`; \
+            `web@1.container` is an instance of `web@.container`.",
+        ),
+        sugar(
+            "rootful",
+            Flag,
+            V0_8,
+            "Whether root runs it; otherwise it is there for every other user.",
+        ),
     ],
 )
 .butane(quadlet::quadlet);

@@ -7,7 +7,7 @@ use crate::tree::{Tree, Value};
 use crate::version::Target;
 
 /// What GRUB reads besides the configuration of the operating system.
-const USER_CONFIG: &str = "/boot/grub2/user.cfg";
+pub(crate) const USER_CONFIG: &str = "/boot/grub2/user.cfg";
 
 /// The file that names the users, and the file system that it is on.
 pub(super) fn expand(written: &Tree, target: &'static Target) -> Option<Tree> {

@@ -8,7 +8,9 @@ mod nodes;
 pub(crate) mod quadlets;
 mod trees;
 
-use crate::lower::Context;
+pub(crate) use grub::USER_CONFIG;
+
+use crate::lower::{Context, sort};
 use crate::merge::merge;
 use crate::schema::config::CONFIG;
 use crate::tree::{Origin, Tree};
@@ -37,5 +39,7 @@ fn below(sugar: Option<Tree>, config: Tree, target: &'static Target) -> Tree {
 
 /// A config that is one list in one section.
 fn section(origin: &Origin, section: &'static str, lists: Vec<(&'static str, Tree)>) -> Tree {
-    Tree::map_at(origin, vec![(section, Tree::map_at(origin, lists))])
+    let mut lists = Tree::map_at(origin, lists);
+    sort(&mut lists);
+    Tree::map_at(origin, vec![(section, lists)])
 }

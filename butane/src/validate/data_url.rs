@@ -6,6 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 
+use crate::data::Data;
+use crate::tree::{Tree, Value};
+
 /// Go's decoder wants the padding and takes any bits behind the last byte.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -33,6 +36,17 @@ pub(crate) fn decode(url: &str) -> Result<Vec<u8>, &'static str> {
         Ok(()) => Ok(bytes),
         Err(PourError::Url(fault)) => Err(fault),
         Err(PourError::Sink) => unreachable!("memory takes every byte"),
+    }
+}
+
+/// Writes the bytes of a `source` to `sink`, when they are in the config. `None` is a source that is elsewhere.
+pub(crate) fn pour_source(source: &Tree, sink: &mut impl Write) -> Option<Result<(), PourError>> {
+    match &source.value {
+        Value::Data(Data::Packed(packed)) => {
+            Some(sink.write_all(packed.bytes()).map_err(|_| PourError::Sink))
+        }
+        Value::Text(url) if url.starts_with("data:") => Some(pour(url, sink)),
+        _ => None,
     }
 }
 

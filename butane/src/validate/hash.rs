@@ -18,9 +18,7 @@ const MAX_UNPACKED_BYTES: u64 = 1024 * 1024 * 1024;
 pub(crate) fn matches(resource: &Tree, check: &mut Check) {
     let Some(verification) = resource.get("verification") else { return };
     let Some((function, wanted)) = verification.text("hash").and_then(parts) else { return };
-    let Some(source) = resource.text("source").filter(|source| source.starts_with("data:")) else {
-        return;
-    };
+    let Some(source) = resource.get("source") else { return };
     let is_packed = match resource.text("compression") {
         None | Some("") => false,
         Some("gzip") => true,
@@ -53,7 +51,7 @@ pub(crate) fn matches(resource: &Tree, check: &mut Check) {
             );
             check.warning(&origin, message);
         }
-        Err(HashError::Url) => {}
+        Err(HashError::Elsewhere) => {}
     }
 }
 
@@ -74,8 +72,8 @@ fn parts(hash: &str) -> Option<(Function, &str)> {
 
 /// What keeps a hash from being known.
 enum HashError {
-    /// The URL is not one, which its own rule reports.
-    Url,
+    /// The contents are not in the config, or the URL is not one, which its own rule reports.
+    Elsewhere,
     NotGzip,
     TooLarge,
 }
@@ -88,32 +86,34 @@ impl Function {
         }
     }
 
-    /// The digits for the contents of a data URL.
-    fn of(self, url: &str, is_packed: bool) -> Result<String, HashError> {
+    /// The digits for the contents at `source`.
+    fn of(self, source: &Tree, is_packed: bool) -> Result<String, HashError> {
         match self {
-            Function::Sha256 => digits::<Sha256>(url, is_packed),
-            Function::Sha512 => digits::<Sha512>(url, is_packed),
+            Function::Sha256 => digits::<Sha256>(source, is_packed),
+            Function::Sha512 => digits::<Sha512>(source, is_packed),
         }
     }
 }
 
-fn digits<D: Digest>(url: &str, is_packed: bool) -> Result<String, HashError> {
+fn digits<D: Digest>(source: &Tree, is_packed: bool) -> Result<String, HashError> {
     let mut sum = Sum { digest: D::new(), left: MAX_UNPACKED_BYTES };
     if is_packed {
         let mut unpacker = MultiGzDecoder::new(&mut sum);
-        let poured = data_url::pour(url, &mut unpacker)
+        let poured = data_url::pour_source(source, &mut unpacker)
+            .ok_or(HashError::Elsewhere)?
             .and_then(|()| unpacker.try_finish().map_err(|_| PourError::Sink));
         drop(unpacker);
         match poured {
             Ok(()) => {}
-            Err(PourError::Url(_)) => return Err(HashError::Url),
+            Err(PourError::Url(_)) => return Err(HashError::Elsewhere),
             Err(PourError::Sink) if sum.left == 0 => return Err(HashError::TooLarge),
             Err(PourError::Sink) => return Err(HashError::NotGzip),
         }
     } else {
         // What is in memory already is not too large for it.
         sum.left = u64::MAX;
-        data_url::pour(url, &mut sum).map_err(|_| HashError::Url)?;
+        let poured = data_url::pour_source(source, &mut sum).ok_or(HashError::Elsewhere)?;
+        poured.map_err(|_| HashError::Elsewhere)?;
     }
     Ok(sum.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -146,12 +146,14 @@ impl<D: Digest> Write for Sum<D> {
 mod tests {
     use std::io::Write;
 
+    use basalt_model::report::Place;
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::tree::Origin;
 
     const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -167,7 +169,8 @@ mod tests {
 
     #[track_caller]
     fn check(url: &str, is_packed: bool, expected: Option<&str>) {
-        assert_eq!(Function::Sha256.of(url, is_packed).ok().as_deref(), expected, "{url}");
+        let source = Tree::text_at(&Origin::root("a.bu", Place::START), url);
+        assert_eq!(Function::Sha256.of(&source, is_packed).ok().as_deref(), expected, "{url}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::schema::config::CONFIG;
 use crate::tree::{Findings, Origin, Tree};
 use crate::version::{TARGETS, Target};
 
-/// The largest config that is unpacked, in bytes. Ignition has all of it in memory, several times.
+/// The largest config that is looked into, in bytes. Ignition has all of it in memory, several times.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// A config that has been read, with what is wrong with it so far.
@@ -146,16 +146,20 @@ fn is_semantic(text: &str) -> bool {
 /// What a resource with Ignition's names has in its data URL, unpacked. `None` is a resource that is elsewhere, or whose
 /// rules have something to say.
 pub(super) fn contents(resource: &Tree) -> Option<Vec<u8>> {
-    let source = resource.text("source").filter(|source| source.starts_with("data:"))?;
+    let source = resource.get("source")?;
+    let mut memory = Bounded(Vec::new());
     match resource.text("compression") {
-        None | Some("") => data_url::decode(source).ok(),
-        Some("gzip") => {
-            let mut unpacker = MultiGzDecoder::new(Bounded(Vec::new()));
-            data_url::pour(source, &mut unpacker).ok()?;
-            Some(unpacker.finish().ok()?.0)
+        None | Some("") => {
+            data_url::pour_source(source, &mut memory)?.ok()?;
         }
-        Some(_) => None,
+        Some("gzip") => {
+            let mut unpacker = MultiGzDecoder::new(&mut memory);
+            data_url::pour_source(source, &mut unpacker)?.ok()?;
+            unpacker.finish().ok()?;
+        }
+        Some(_) => return None,
     }
+    Some(memory.0)
 }
 
 /// Memory that ends.

@@ -110,7 +110,7 @@ impl Referenced<'_> {
         let whole = self.root.origin.clone();
         let message = format!("in the config at line {}: {fault}", origin.place.line);
         self.findings.error(&whole, message);
-        self.findings.error(origin, "this is no Ignition config");
+        self.findings.error(origin, "this cannot be read as an Ignition config");
     }
 
     /// Findings are in the local file.
@@ -140,7 +140,7 @@ impl Referenced<'_> {
                 );
             }
             Err(fault) => {
-                let at = Origin { path: "".into(), ..Origin::root(file.as_str(), fault.place()) };
+                let at = Origin::root(file.as_str(), fault.place());
                 self.findings.error(&at, format!("this is no Ignition config: {}", fault.message));
             }
         }
@@ -265,7 +265,7 @@ mod tests {
     fn what_is_no_config() {
         check(
             "{\"ignition\":\n {,}}",
-            &["base.ign:2:3: this is no Ignition config: key must be a string"],
+            &["base.ign:2:3: $: this is no Ignition config: key must be a string"],
         );
         check(
             "variant: fcos\nversion: 1.4.0\n",

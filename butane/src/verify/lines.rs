@@ -18,9 +18,17 @@ pub(super) struct Lines<'a> {
     read: HashMap<&'a str, Option<Text<'a>>>,
 }
 
+/// Where a line is written.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub origin: Origin,
+    /// Whether the text there is the line itself. What has been put into it may be a secret.
+    pub is_as_written: bool,
+}
+
 struct Text<'a> {
     lines: Vec<&'a str>,
-    root: Yaml,
+    documents: Vec<Yaml>,
 }
 
 impl<'a> Lines<'a> {
@@ -30,37 +38,49 @@ impl<'a> Lines<'a> {
 
     /// Where line `line` of `contents` is written: in a block of literal text (`|`) or in a local file it has a line of
     /// its own. Of contents in another form, or made by the compiler, it is the place of the whole.
-    pub(super) fn find(&mut self, contents: &Contents, line: u32) -> Origin {
-        let whole = contents.origin.clone();
+    pub(super) fn find(&mut self, contents: &Contents, line: u32) -> Found {
+        let whole = || Found { origin: contents.origin.clone(), is_as_written: false };
         let files_dir = self.files_dir;
-        let Some(text) = self.text(&whole.file) else { return whole };
-        let Some(written) = value(&text.root, &whole.path) else { return whole };
-        let Some(scalar) = written.as_scalar() else { return whole };
-        if let Some(files_dir) = files_dir.filter(|_| whole.path.ends_with("_local")) {
-            let file = local::name(files_dir, &scalar.text);
-            let line_text = contents.text.lines().nth(line.saturating_sub(1) as usize);
-            let place = Place { line, column: line_text.map_or(1, column) };
-            return Origin { file: file.as_str().into(), ..whole }.at(place);
-        }
-        if scalar.style != ScalarStyle::Literal || scalar.text != contents.text {
-            return whole;
-        }
-        let number = written.place.line + line;
-        let found = text.lines.get(number as usize - 1).copied();
+        let Some(text) = self.text(&contents.origin.file) else { return whole() };
+        let place = contents.origin.place;
+        let Some(written) = text.documents.iter().find_map(|root| value_at(root, place)) else {
+            return whole();
+        };
+        let Some(scalar) = written.as_scalar() else { return whole() };
         let expected = contents.text.lines().nth(line.saturating_sub(1) as usize);
+        if let Some(files_dir) = files_dir.filter(|_| contents.origin.path.ends_with("_local")) {
+            let file = local::name(files_dir, &scalar.text);
+            let place = Place { line, column: expected.map_or(1, column) };
+            let origin = Origin { file: file.as_str().into(), ..contents.origin.clone() };
+            return Found { origin: origin.at(place), is_as_written: true };
+        }
+        let is_as_written = scalar.text == contents.text;
+        // A variable in the text is another text; its lines are the same ones unless it brings some with it.
+        if scalar.style != ScalarStyle::Literal
+            || scalar.text.lines().count() != contents.text.lines().count()
+        {
+            return Found { is_as_written, ..whole() };
+        }
+        let number = written.resolved().place.line + line;
+        let found = text.lines.get(number as usize - 1).copied();
+        let is_same = |found: &str, expected: &str| {
+            found.trim() == expected.trim() || (!is_as_written && found.contains("${{"))
+        };
         match (found, expected) {
-            (Some(found), Some(expected)) if found.trim() == expected.trim() => {
-                whole.at(Place { line: number, column: column(found) })
-            }
-            _ => whole,
+            (Some(found), Some(expected)) if is_same(found, expected) => Found {
+                origin: contents.origin.clone().at(Place { line: number, column: column(found) }),
+                is_as_written: found.trim() == expected.trim(),
+            },
+            _ => Found { is_as_written, ..whole() },
         }
     }
 
     fn text(&mut self, file: &str) -> Option<&Text<'a>> {
         let source = *self.sources.iter().find(|source| source.file == file)?;
         let read = self.read.entry(source.file).or_insert_with(|| {
-            let root = yaml::parse(source.bytes, &mut Report::new(""))?.first?;
-            Some(Text { lines: std::str::from_utf8(source.bytes).ok()?.lines().collect(), root })
+            let documents = yaml::parse_all(source.bytes, &mut Report::new(""))?;
+            let lines = std::str::from_utf8(source.bytes).ok()?.lines().collect();
+            Some(Text { lines, documents })
         });
         read.as_ref()
     }
@@ -72,24 +92,18 @@ fn column(line: &str) -> u32 {
     u32::try_from(indentation + 1).unwrap_or(u32::MAX)
 }
 
-/// The value at `$.systemd.units.0.contents`.
-fn value<'y>(root: &'y Yaml, path: &str) -> Option<&'y Yaml> {
-    let mut value = root.resolved();
-    for part in path.strip_prefix("$.")?.split('.') {
-        value = match &value.value {
-            Value::Map(entries) => {
-                let is_named = |key: &Yaml| key.as_scalar().is_some_and(|key| key.text == part);
-                &entries.iter().find(|(key, _)| is_named(key))?.1
-            }
-            // Items that are null do not count, as in the paths.
-            Value::List(items) => {
-                items.iter().filter(|item| !item.is_null()).nth(part.parse().ok()?)?
-            }
-            Value::Scalar(_) | Value::Alias(_) => return None,
+/// The scalar, or the alias of one, that stands at `place` as a value.
+fn value_at(root: &Yaml, place: Place) -> Option<&Yaml> {
+    let mut stack = vec![root];
+    while let Some(yaml) = stack.pop() {
+        match &yaml.value {
+            Value::Map(entries) => stack.extend(entries.iter().map(|(_, value)| value)),
+            Value::List(items) => stack.extend(items),
+            Value::Scalar(_) | Value::Alias(_) if yaml.place == place => return Some(yaml),
+            Value::Scalar(_) | Value::Alias(_) => {}
         }
-        .resolved();
     }
-    Some(value)
+    None
 }
 
 #[cfg(test)]
@@ -115,38 +129,48 @@ systemd:
     - contents: &a |
         Key=value
     - contents: *a
+    - contents: |
+        [Service]
+        Environment=A=${{ secret }}
+---
+systemd:
+  units:
+    - contents: |
+        Key=other
 ";
 
+    /// `place` is that of the contents; of contents from a local file, that of its name.
     #[track_caller]
-    fn check(path: &str, contents: &str, line: u32, expected: &str) {
+    fn check(place: (u32, u32), contents: &str, line: u32, expected: &str) {
         let sources = [Source { file: "a.bu", bytes: TEXT.as_bytes() }];
         let mut lines = Lines::of(&sources, Some(Utf8Path::new("files")));
-        let whole = Place { line: 99, column: 9 };
-        let origin = Origin { file: "a.bu".into(), place: whole, path: path.into() };
+        let is_local = TEXT.lines().nth(place.0 as usize - 1).unwrap().contains("contents_local");
+        let path = if is_local { "$.contents_local" } else { "$.contents" };
+        let place = Place { line: place.0, column: place.1 };
+        let origin = Origin { file: "a.bu".into(), place, path: path.into() };
         let found = lines.find(&Contents { text: contents.to_owned(), origin }, line);
-        assert_eq!(format!("{}:{}", found.file, found.place), expected);
+        assert_eq!(format!("{}:{}", found.origin.file, found.origin.place), expected);
     }
 
     #[test]
     fn lines_of_units() {
         let literal = "[Service]\n\n  Key=value\n";
-        check("$.systemd.units.0.contents", literal, 1, "a.bu:7:9");
-        check("$.systemd.units.0.contents", literal, 3, "a.bu:9:11");
+        check((6, 17), literal, 1, "a.bu:7:9");
+        check((6, 17), literal, 3, "a.bu:9:11");
         // Behind the end, of other contents, and in forms where lines are not lines: the whole.
-        check("$.systemd.units.0.contents", literal, 4, "a.bu:99:9");
-        check("$.systemd.units.0.contents", "[Mount]\n", 1, "a.bu:99:9");
-        check("$.systemd.units.1.contents", "[Service] Key=value\n", 1, "a.bu:99:9");
-        check("$.systemd.units.2.contents", "  Key=value", 1, "a.bu:14:11");
-        check("$.systemd.units.3.contents", "Key=value", 1, "a.bu:99:9");
-        check(
-            "$.systemd.units.4.contents_local",
-            "[Service]\n Key=value\n",
-            2,
-            "files/sub/a.service:2:2",
-        );
-        check("$.systemd.units.5.contents", "Key=value\n", 1, "a.bu:18:9");
-        check("$.systemd.units.6.contents", "Key=value\n", 1, "a.bu:18:9");
-        check("$.storage.filesystems.0.with_mount_unit", "[Mount]\n", 1, "a.bu:99:9");
+        check((6, 17), literal, 4, "a.bu:6:17");
+        check((6, 17), "[Mount]\n", 1, "a.bu:6:17");
+        check((10, 17), "[Service] Key=value\n", 1, "a.bu:10:17");
+        check((13, 17), "  Key=value", 1, "a.bu:14:11");
+        check((15, 17), "Key=value", 1, "a.bu:15:17");
+        check((16, 23), "[Service]\n Key=value\n", 2, "files/sub/a.service:2:2");
+        check((17, 17), "Key=value\n", 1, "a.bu:18:9");
+        check((19, 17), "Key=value\n", 1, "a.bu:18:9");
+        // A variable was put in.
+        check((20, 17), "[Service]\nEnvironment=A=x\n", 2, "a.bu:22:9");
+        check((20, 17), "[Service]\nEnvironment=A=x\ny\n", 2, "a.bu:20:17");
+        // Another document.
+        check((26, 17), "Key=other\n", 1, "a.bu:27:9");
     }
 
     #[test]
@@ -154,6 +178,7 @@ systemd:
         let mut lines = Lines::of(&[], None);
         let origin = Origin::root("a.bu", Place::START).below("x");
         let found = lines.find(&Contents { text: "a\n".to_owned(), origin }, 1);
-        assert_eq!(found.place, Place::START);
+        assert_eq!(found.origin.place, Place::START);
+        assert!(!found.is_as_written);
     }
 }

@@ -100,9 +100,13 @@ pub fn verify_units(
     let mut lines = Lines::of(sources, files_dir);
     for Said { part, line, message } in said {
         let part = &parts[part];
-        let at = match line {
-            Some(line) => lines.find(&part.contents, line),
-            None => part.contents.origin.clone(),
+        let (at, message) = match line {
+            Some(line) => {
+                let found = lines.find(&part.contents, line);
+                let shown = if found.is_as_written { &*message } else { without_value(&message) };
+                (found.origin, shown)
+            }
+            None => (part.contents.origin.clone(), &*message),
         };
         let finding = findings.warning(&at, format!("systemd says: {message}"));
         if message.starts_with("Unknown ") {
@@ -110,6 +114,11 @@ pub fn verify_units(
         }
     }
     Ok(findings.0)
+}
+
+/// What is said of a value, without the value itself.
+fn without_value(message: &str) -> &str {
+    message.split_once(", ignoring: ").map_or(message, |(said, _)| said)
 }
 
 /// What the program says of `units`, line by line.

@@ -42,7 +42,7 @@ pub(crate) fn ours(text: &str, wanted: Wanted, files_dir: &Utf8Path) -> Option<O
     };
     let options = Options { files_dir: Some(files_dir), warnings: Warnings::Allowed, output };
     let compiled =
-        catch_unwind(AssertUnwindSafe(|| compile("config.bu", text.as_bytes(), &options))).ok()?;
+        catch_unwind(AssertUnwindSafe(|| compile(design::FILE, text.as_bytes(), &options))).ok()?;
     let (config, report) = compiled;
     let output = config.map(|config| value_of(&config.text(Layout::Compact)));
     Some(Ours { text: text.to_owned(), output, report })

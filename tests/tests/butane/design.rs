@@ -4,9 +4,27 @@ use basalt_model::report::{Finding, Severity};
 
 use crate::reference::{Answer, Entry};
 
+/// What the configs are called. Findings in other files are about configs that are merged in, which the reference does
+/// not look into.
+pub(crate) const FILE: &str = "config.bu";
+
 /// Findings that the reference does not have, by a part of their message.
-const OURS: &[(&str, &str)] =
-    &[("leads out of the files directory", "a config could read any file of the build machine")];
+const OURS: &[(&str, &str)] = &[
+    ("leads out of the files directory", "a config could read any file of the build machine"),
+    ("the contents have another hash", "the machine would find it, and not boot"),
+    ("Ignition compares hashes as text", "the machine would find it, and not boot"),
+    ("so that Ignition cannot verify them", "the machine would find it, and not boot"),
+    ("in this config, line ", "configs in data URLs are looked into"),
+    ("this is no Ignition config", "configs in data URLs are looked into"),
+    ("is no Ignition config: it is not text", "configs in local files are looked into"),
+    ("is a Butane config, and Ignition reads its own", "configs in local files are looked into"),
+    ("a template without `DefaultInstance` is enabled", "nothing would start it"),
+    ("a container needs `Image=`", "Podman would make no unit of it"),
+    ("what Kubernetes would run needs `Yaml=`", "Podman would make no unit of it"),
+    ("an image needs `Image=`", "Podman would make no unit of it"),
+    ("a build needs `ImageTag=`", "Podman would make no unit of it"),
+    ("the tree is a symbolic link", "what is copied is not what is meant"),
+];
 
 /// Findings of the reference that we do not have, by a part of their message.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -23,11 +41,19 @@ const READ: &[(&str, &str)] = &[
 /// Whether the finding is one that only we have.
 pub(crate) fn is_ours(finding: &Finding, text: &str, theirs: &Answer) -> bool {
     OURS.iter().any(|(part, _)| finding.message.contains(part))
+        || finding.file != FILE
+        || is_of_other_instance(finding)
         || is_behind_alias(finding, theirs)
         || is_misplaced(&finding.path, theirs)
         || (text.contains("boot_device:")
             && (finding.path.starts_with("$.boot_device.") || is_of_storage(&finding.path))
             && theirs.entries.iter().any(is_of_sugar))
+}
+
+/// The reference looks for `[Install]` in the templates of services only.
+fn is_of_other_instance(finding: &Finding) -> bool {
+    finding.message.ends_with("so that enabling an instance does nothing")
+        && !finding.message.contains("@.service`")
 }
 
 /// The reference does not look for unknown keys behind an alias: there, its "context tree does not match".

@@ -1,0 +1,668 @@
+//! Ignition → Butane: what a compiler made compiles to the same again, and reads like something a person wrote.
+
+// clippy.toml allows it in tests; the helpers beside them are as much test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Read;
+use std::sync::LazyLock;
+
+use basalt_butane::{
+    Layout, Options, Output, ReverseOptions, Warnings, compile, compile_node, reverse, targets,
+};
+use basalt_model::cluster::Cluster;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use camino::Utf8PathBuf;
+use expect_test::{Expect, expect};
+use flate2::read::GzDecoder;
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+fn corpus() -> Utf8PathBuf {
+    Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+fn compiled(name: &str, butane: &[u8], output: Output) -> Option<String> {
+    let files = corpus().join("files");
+    let options = Options { files_dir: Some(&files), warnings: Warnings::Allowed, output };
+    compile(name, butane, &options).0.map(|compiled| compiled.text(Layout::Compact))
+}
+
+fn reversed(name: &str, config: &str, variant: Option<&str>) -> String {
+    let (text, report) =
+        reverse(name, config.as_bytes(), &ReverseOptions { variant, warnings: Warnings::Allowed });
+    text.unwrap_or_else(|| panic!("{name}: {report}\n{config}"))
+}
+
+/// The variant that a Butane config names.
+fn variant(butane: &str) -> &str {
+    let line = butane.lines().find(|line| line.starts_with("variant:")).unwrap_or("variant: fcos");
+    line["variant:".len()..].trim()
+}
+
+/// The config compiles, and compiles to the same when it has been reversed.
+#[track_caller]
+fn check_round_trip(name: &str, butane: &str) {
+    let config = compiled(name, butane.as_bytes(), Output::Variant).unwrap();
+    let text = reversed(name, &config, Some(variant(butane)));
+    let again = compiled(name, text.as_bytes(), Output::Variant);
+    assert_eq!(again.as_ref(), Some(&config), "{name}:\n{butane}\n---\n{text}");
+}
+
+#[test]
+fn the_corpus_survives_the_round_trip() {
+    let mut count = 0;
+    for entry in corpus().join("good").read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        let Ok(butane) = fs::read_to_string(&path) else { continue };
+        count += 1;
+        check_round_trip(path.as_str(), &butane);
+    }
+    assert!(count > 50, "{count}");
+}
+
+/// One idea each; not every target takes every one.
+const IDEAS: &[&str] = &[
+    "",
+    "ignition: {config: {merge: [{source: 'https://a.example/b'}], replace: {source: 'https://a.example/c'}}}",
+    "ignition: {config: {merge: [{inline: '{\"ignition\": {\"version\": \"3.0.0\"}}'}]}}",
+    "ignition: {proxy: {http_proxy: 'http://a.example', no_proxy: [b.example]}, timeouts: {http_total: 0}}",
+    "ignition: {security: {tls: {certificate_authorities: [{source: 'https://a.example/ca', verification: {hash: sha512-HEX}}]}}}",
+    "kernel_arguments: {should_exist: [quiet], should_not_exist: ['a=b']}",
+    "passwd: {users: [{name: core, ssh_authorized_keys: [a, b]}]}",
+    "passwd: {users: [{name: a, uid: 1000, groups: [b], home_dir: /a, no_create_home: true, should_exist: true, shell: ''}], groups: [{name: b, gid: 7, system: no}]}",
+    "storage: {directories: [{path: /a, mode: 0755, user: {id: 0}, group: {name: b}}], links: [{path: /b, target: /a, hard: false}]}",
+    "storage: {files: [{path: /a, overwrite: true, mode: 0, contents: {inline: ''}}, {path: /b, mode: 07777, contents: {inline: \"a\\tb\\n c \\n\"}}]}",
+    "storage: {files: [{path: /a, contents: {inline: \"#!/bin/sh\\nset -eu\\n\\n\\techo 'a: b' # c\\n\\n\"}}]}",
+    "storage: {files: [{path: /a, contents: {inline: \"a\\r\\nb\\e\"}}, {path: /b, contents: {inline: 'no'}}, {path: /c, contents: {inline: ' 1'}}]}",
+    "storage: {files: [{path: /a, contents: {source: 'data:,hello'}}, {path: /b, contents: {source: 'data:text/plain;base64,aGVsbG8='}}]}",
+    "storage: {files: [{path: /a, contents: {source: 'data:,hello', compression: ''}}, {path: /b, contents: {local: lines.txt.gz, compression: gzip}}]}",
+    "storage: {files: [{path: /a, contents: {local: hello.txt}}, {path: /b, append: [{inline: a}, {local: lines.txt.gz}]}]}",
+    "storage: {files: [{path: /a, contents: {source: 'https://a.example', http_headers: [{name: a, value: b}, {name: c}]}}]}",
+    "storage: {trees: [{local: tree, path: /etc/tree}]}",
+    "storage: {disks: [{device: /dev/vda, wipe_table: true, partitions: [{number: 0, label: a, size_mib: 0, start_mib: 0, type_guid: 8DA63339-0007-60C0-C436-083AC8230908}, {number: 4, label: root, resize: true, wipe_partition_entry: true}]}]}",
+    "storage: {raid: [{name: a, level: raid1, devices: [/dev/a, /dev/b], spares: 0, options: [--a, --a]}]}",
+    "storage: {filesystems: [{device: /dev/a, format: ext4, path: /var/a, with_mount_unit: true}, {device: /dev/b, format: xfs, path: /var/b b, mount_options: [ro], with_mount_unit: true}]}",
+    "storage: {filesystems: [{device: /dev/a, format: swap, with_mount_unit: true, mount_options: [a]}, {device: /dev/b, format: ext4, path: /c, label: l, uuid: u}]}",
+    "storage: {filesystems: [{device: /dev/mapper/a, format: ext4, path: /var/a, with_mount_unit: true}], luks: [{name: a, device: /dev/b, clevis: {tang: [{url: 'https://a.example', thumbprint: t}], threshold: 1}}]}",
+    "storage: {filesystems: [{device: /dev/a, format: ext4, path: /var/a, with_mount_unit: true}]}\nsystemd: {units: [{name: a.service, enabled: true, contents: '[Install]'}, {name: var-a.mount, enabled: false, dropins: [{name: a.conf, contents: '[Mount]'}]}]}",
+    "storage: {filesystems: [{device: /dev/a, format: ext4, path: /var/a}]}\nsystemd: {units: [{name: a.service, mask: true}, {name: var-a.mount, contents: \"# Generated by Butane\\n[Unit]\\n\"}]}",
+    "storage: {luks: [{name: a, device: /dev/a, key_file: {inline: secret}, discard: true, open_options: [--a], options: [--b, --b], wipe_volume: true}]}",
+    "storage: {luks: [{name: a, device: /dev/a, clevis: {custom: {pin: sss, config: '{}', needs_network: true}}}, {name: b, device: /dev/b, clevis: {tpm2: true}}]}",
+    "systemd: {units: [{name: a.service, enabled: true, contents: \"[Service]\\nExecStart=/bin/a\\n\\n[Install]\\nWantedBy=multi-user.target\\n\"}]}",
+    "systemd: {quadlets: [{name: a.container, contents: \"[Container]\\nImage=a\\n\", rootful: true, dropins: [{name: b.conf, contents: '[Container]'}]}]}",
+    "boot_device: {layout: x86_64, luks: {tpm2: true}}",
+    "boot_device: {luks: {tang: [{url: 'https://a.example', thumbprint: t}], threshold: 1, tpm2: false, discard: true}}",
+    "boot_device: {layout: x86_64, mirror: {devices: [/dev/vda, /dev/vdb, /dev/vdc]}}",
+    "boot_device: {layout: ppc64le, mirror: {devices: [/dev/vda, /dev/vdb]}, luks: {tpm2: true}}",
+    "boot_device: {layout: aarch64, mirror: {devices: [/dev/vda, /dev/vdb]}}\nstorage: {disks: [{device: /dev/vda, partitions: [{label: root-1, size_mib: 8192}, {label: var-1}]}, {device: /dev/vdc, partitions: [{label: a, number: 1}]}], filesystems: [{device: /dev/md/md-root, format: ext4, label: root, wipe_filesystem: false}, {device: /dev/vdc1, format: ext4, path: /var/a, with_mount_unit: true}]}",
+    "boot_device: {layout: s390x-eckd, luks: {device: /dev/dasda, cex: {enabled: true}}}\nkernel_arguments: {should_exist: [rd.luks.key=/etc/luks/cex.key]}",
+    "boot_device: {layout: s390x-zfcp, luks: {device: /dev/sda, tpm2: true}}",
+    "boot_device: {layout: s390x-virt, luks: {cex: {enabled: true}}}\nopenshift: {kernel_arguments: [rd.luks.key=/etc/luks/cex.key]}",
+    "boot_device: {luks: {tpm2: true}}\nstorage: {luks: [{name: root, label: other, options: [--a]}, {name: b, device: /dev/b, clevis: {tpm2: true}}]}",
+    "grub: {users: [{name: root, password_hash: grub.pbkdf2.sha512.10000.A}, {name: b, password_hash: c}]}",
+    "grub: {users: [{name: root, password_hash: a}]}\nstorage: {files: [{path: /boot/grub2/user.cfg, mode: 0600, append: [{inline: b}]}, {path: /a}], filesystems: [{device: /dev/vda1, format: ext4, path: /var/a, with_mount_unit: true}]}",
+    "openshift: {kernel_arguments: [a, b=c], extensions: [usbguard], fips: true, kernel_type: realtime}",
+    "openshift: {fips: true}\nboot_device: {luks: {tpm2: true}}",
+    "openshift: {fips: false}\nstorage: {luks: [{name: a, device: /dev/a, clevis: {tpm2: true}, options: [--cipher, b]}]}",
+];
+
+#[test]
+fn every_target_survives_the_round_trip() {
+    let mut is_taken = vec![false; IDEAS.len()];
+    for (variant, version) in targets() {
+        for (index, idea) in IDEAS.iter().enumerate() {
+            let idea = idea.replace("HEX", &"0".repeat(128));
+            let metadata = match variant {
+                "openshift" => {
+                    "metadata: {name: 99-a, labels: {machineconfiguration.openshift.io/role: worker, b: 'yes'}}\n"
+                }
+                _ => "",
+            };
+            let butane = format!("variant: {variant}\nversion: {version}\n{metadata}{idea}\n");
+            if compiled("idea.bu", butane.as_bytes(), Output::Variant).is_some() {
+                is_taken[index] = true;
+                check_round_trip("idea.bu", &butane);
+            }
+        }
+    }
+    for (idea, is_taken) in IDEAS.iter().zip(is_taken) {
+        assert!(is_taken, "no target takes this: {idea}");
+    }
+}
+
+#[test]
+fn the_configs_of_nodes_survive_the_round_trip() {
+    let lab = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/clusters/lab");
+    let bytes = fs::read(lab.join("cluster.yaml")).unwrap();
+    let (cluster, _) = Cluster::parse("cluster.yaml", &bytes).unwrap();
+    for node in &cluster.nodes {
+        let config = compile_node(node, &[], None).0.unwrap();
+        let text = reversed("node.ign", &config.ignition, None);
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let again = compiled("node.bu", text.as_bytes(), Output::Variant).unwrap();
+        assert_eq!(json(&again), json(&config.ignition), "{text}");
+        assert!(!text.contains("data:"), "{text}");
+    }
+}
+
+#[track_caller]
+fn check(config: &str, expected: Expect) {
+    let text = reversed("a.ign", config, None);
+    expected.assert_eq(&text);
+    assert!(compiled("a.bu", text.as_bytes(), Output::Variant).is_some(), "{text}");
+}
+
+#[test]
+fn a_config_that_a_person_wrote() {
+    check(
+        r##"{
+  "ignition": { "version": "3.4.0", "config": { "merge": [] }, "timeouts": null },
+  "passwd": { "users": [ { "name": "core", "sshAuthorizedKeys": [ "ssh-ed25519 AAAA you@host" ] } ] },
+  "storage": {
+    "files": [
+      { "path": "/etc/hostname", "mode": 420, "contents": { "source": "data:,node1" } },
+      { "path": "/usr/local/bin/run", "mode": 493, "overwrite": true,
+        "contents": { "source": "data:text/plain;charset=utf-8;base64,IyEvYmluL3NoCnNldCAtZXUKCQllY2hvICJub2RlOiAkMSIgIAo=" } },
+      { "path": "/etc/key", "mode": 256, "contents": { "source": "data:;base64,AAEC/w==" } },
+      { "path": "/etc/far", "contents": { "source": "https://example.com/a", "verification": { "hash": "sha256-0000000000000000000000000000000000000000000000000000000000000000" } } }
+    ],
+    "directories": [ { "path": "/var/lib/a", "mode": 1023, "user": { "id": 1000 } } ]
+  },
+  "systemd": { "units": [ { "name": "a.service", "enabled": true, "contents": "[Service]\nExecStart=/usr/local/bin/run \ud83d\ude00\n\n[Install]\nWantedBy=multi-user.target\n" } ] }
+}"##,
+        expect![[r#"
+            variant: fcos
+            version: 1.5.0
+            passwd:
+              users:
+              - name: core
+                ssh_authorized_keys:
+                - ssh-ed25519 AAAA you@host
+            storage:
+              directories:
+              - path: /var/lib/a
+                mode: 01777
+                user:
+                  id: 1000
+              files:
+              - path: /etc/hostname
+                contents:
+                  inline: node1
+                mode: 0644
+              - path: /usr/local/bin/run
+                contents:
+                  inline: |
+                    #!/bin/sh
+                    set -eu
+                    		echo "node: $1"  
+                mode: 0755
+                overwrite: true
+              - path: /etc/key
+                contents:
+                  source: 'data:;base64,AAEC/w=='
+                mode: 0400
+              - path: /etc/far
+                contents:
+                  source: https://example.com/a
+                  verification:
+                    hash: sha256-0000000000000000000000000000000000000000000000000000000000000000
+            systemd:
+              units:
+              - name: a.service
+                contents: |
+                  [Service]
+                  ExecStart=/usr/local/bin/run 😀
+
+                  [Install]
+                  WantedBy=multi-user.target
+                enabled: true
+        "#]],
+    );
+}
+
+#[test]
+fn sugar_is_recognised() {
+    let butane = "variant: fcos
+version: 1.5.0
+boot_device: {layout: aarch64, mirror: {devices: [/dev/vda, /dev/vdb]}, luks: {tpm2: true}}
+grub: {users: [{name: root, password_hash: grub.pbkdf2.sha512.10000.A}]}
+storage:
+  disks: [{device: /dev/vda, partitions: [{label: root-1, size_mib: 8192}, {label: var-1}]}]
+  filesystems: [{device: /dev/disk/by-partlabel/var-1, format: xfs, path: /var, with_mount_unit: true}]
+systemd: {units: [{name: var.mount, dropins: [{name: a.conf, contents: '[Mount]'}]}]}
+";
+    let config = compiled("a.bu", butane.as_bytes(), Output::Variant).unwrap();
+    check(
+        &config,
+        expect![[r#"
+            variant: fcos
+            version: 1.5.0
+            storage:
+              disks:
+              - device: /dev/vda
+                partitions:
+                - label: reserved-1
+                  size_mib: 1
+                  type_guid: '8DA63339-0007-60C0-C436-083AC8230908'
+                - label: esp-1
+                  size_mib: 127
+                  type_guid: C12A7328-F81F-11D2-BA4B-00A0C93EC93B
+                - label: boot-1
+                  size_mib: 384
+                - label: root-1
+                  size_mib: 8192
+                - label: var-1
+                wipe_table: true
+              - device: /dev/vdb
+                partitions:
+                - label: reserved-2
+                  size_mib: 1
+                  type_guid: '8DA63339-0007-60C0-C436-083AC8230908'
+                - label: esp-2
+                  size_mib: 127
+                  type_guid: C12A7328-F81F-11D2-BA4B-00A0C93EC93B
+                - label: boot-2
+                  size_mib: 384
+                - label: root-2
+                wipe_table: true
+              files:
+              - path: /boot/grub2/user.cfg
+                append:
+                - inline: |
+                    # Generated by Butane
+
+                    set superusers="root"
+                    password_pbkdf2 root grub.pbkdf2.sha512.10000.A
+              filesystems:
+              - path: /boot
+                device: /dev/disk/by-label/boot
+                format: ext4
+              - device: /dev/disk/by-partlabel/esp-1
+                label: esp-1
+                format: vfat
+                wipe_filesystem: true
+              - device: /dev/disk/by-partlabel/esp-2
+                label: esp-2
+                format: vfat
+                wipe_filesystem: true
+              - device: /dev/md/md-boot
+                label: boot
+                format: ext4
+                wipe_filesystem: true
+              - device: /dev/mapper/root
+                label: root
+                format: xfs
+                wipe_filesystem: true
+              - path: /var
+                device: /dev/disk/by-partlabel/var-1
+                format: xfs
+                with_mount_unit: true
+              luks:
+              - name: root
+                device: /dev/md/md-root
+                label: luks-root
+                clevis:
+                  tpm2: true
+                wipe_volume: true
+              raid:
+              - name: md-boot
+                devices:
+                - /dev/disk/by-partlabel/boot-1
+                - /dev/disk/by-partlabel/boot-2
+                level: raid1
+                options:
+                - '--metadata=1.0'
+              - name: md-root
+                devices:
+                - /dev/disk/by-partlabel/root-1
+                - /dev/disk/by-partlabel/root-2
+                level: raid1
+            systemd:
+              units:
+              - name: var.mount
+                dropins:
+                - name: a.conf
+                  contents: '[Mount]'
+        "#]],
+    );
+}
+
+#[test]
+fn what_only_looks_like_sugar_is_left_alone() {
+    // The unit's text is the generated one, but it stands behind another, where the compiler never puts it.
+    check(
+        r##"{"ignition":{"version":"3.3.0"},"storage":{"filesystems":[{"device":"/dev/a","format":"ext4","path":"/var/a"}]},"systemd":{"units":[{"name":"a.service","mask":true},{"contents":"# Generated by Butane\n[Unit]\nRequires=systemd-fsck@dev-a.service\nAfter=systemd-fsck@dev-a.service\n\n[Mount]\nWhere=/var/a\nWhat=/dev/a\nType=ext4\n\n[Install]\nRequiredBy=local-fs.target","enabled":true,"name":"var-a.mount"}]}}"##,
+        expect![[r#"
+            variant: fcos
+            version: 1.4.0
+            storage:
+              filesystems:
+              - path: /var/a
+                device: /dev/a
+                format: ext4
+            systemd:
+              units:
+              - name: a.service
+                mask: true
+              - name: var-a.mount
+                contents: |-
+                  # Generated by Butane
+                  [Unit]
+                  Requires=systemd-fsck@dev-a.service
+                  After=systemd-fsck@dev-a.service
+
+                  [Mount]
+                  Where=/var/a
+                  What=/dev/a
+                  Type=ext4
+
+                  [Install]
+                  RequiredBy=local-fs.target
+                enabled: true
+        "#]],
+    );
+}
+
+#[test]
+fn a_machine_config() {
+    check(
+        "apiVersion: machineconfiguration.openshift.io/v1
+kind: MachineConfig
+metadata:
+  name: 99-worker-chrony
+  labels:
+    machineconfiguration.openshift.io/role: worker
+spec:
+  config:
+    ignition:
+      version: 3.4.0
+    storage:
+      files:
+      - path: /etc/chrony.conf
+        mode: 420
+        overwrite: true
+        contents:
+          source: data:text/plain;charset=utf-8;base64,c2VydmVyIGEuZXhhbXBsZSBpYnVyc3QKZHJpZnRmaWxlIC92YXIvbGliL2Nocm9ueS9kcmlmdAo=
+  kernelArguments: [nosmt, 'a=1']
+  kernelType: realtime
+",
+        expect![[r#"
+            variant: openshift
+            version: 4.18.0
+            metadata:
+              name: '99-worker-chrony'
+              labels:
+                machineconfiguration.openshift.io/role: worker
+            storage:
+              files:
+              - path: /etc/chrony.conf
+                contents:
+                  inline: |
+                    server a.example iburst
+                    driftfile /var/lib/chrony/drift
+                mode: 0644
+                overwrite: true
+            openshift:
+              kernel_arguments:
+              - nosmt
+              - 'a=1'
+              kernel_type: realtime
+        "#]],
+    );
+}
+
+#[track_caller]
+fn check_findings(config: &str, variant: Option<&str>, expected: Expect) {
+    let options = ReverseOptions { variant, warnings: Warnings::Allowed };
+    let (text, report) = reverse("a.ign", config.as_bytes(), &options);
+    assert_eq!(text.is_none(), report.has_errors());
+    expected.assert_eq(&report.to_string());
+}
+
+#[test]
+fn findings_have_places() {
+    let config = |rest: &str| format!("{{\"ignition\": {{\"version\": \"3.4.0\"}}{rest}}}");
+    check_findings("", None, expect!["a.ign:1:1: $: there is no config in here"]);
+    check_findings("[]", None, expect!["a.ign:1:1: $: a config is a mapping, not a list"]);
+    check_findings(
+        "{\"ignition\": {\n  \"version\": 3.4.0\n}}",
+        None,
+        expect!["a.ign:2:17: $: not JSON: expected `,` or `}`"],
+    );
+    check_findings(
+        "{\"ignition\": {\n  \"version\": \"3.4.0\",\n}}",
+        None,
+        expect!["a.ign:3:1: $: not JSON: key must be a string"],
+    );
+    check_findings(
+        "{}",
+        None,
+        expect![[r#"
+        a.ign:1:1: $.ignition.version: the version of Ignition's specification is missing
+          hint: an Ignition config has `"ignition": {"version": "3.4.0"}`"#]],
+    );
+    check_findings(
+        "{\"ignition\": {\"version\": \"2.3.0\"}}",
+        None,
+        expect![[r#"
+        a.ign:1:26: $.ignition.version: specification 2.3.0 is older than Butane
+          hint: convert it to 3.x first, with `ign-converter`"#]],
+    );
+    check_findings(
+        "{\"ignition\": {\"version\": \"3.9.0\"}}",
+        None,
+        expect![[r#"
+        a.ign:1:26: $.ignition.version: there is no specification 3.9.0
+          hint: `fcos` has `3.0.0`, `3.1.0`, `3.2.0`, `3.3.0`, `3.4.0`, `3.5.0`, `3.6.0` and `3.7.0-experimental`"#]],
+    );
+    check_findings(
+        "{\"ignition\": {\"version\": \"3.0.0\"}}",
+        Some("flatcar"),
+        expect![[r#"
+        a.ign:1:26: $.ignition.version: no version of `flatcar` gives specification 3.0.0
+          hint: `flatcar` has `3.3.0`, `3.4.0` and `3.7.0-experimental`"#]],
+    );
+    check_findings(
+        &config(""),
+        Some("fcso"),
+        expect![[r#"
+        a.ign:1:1: $: there is no variant `fcso`
+          hint: there are `fcos`, `flatcar`, `openshift`, `r4e` and `fiot`"#]],
+    );
+    check_findings(
+        &config(""),
+        Some("openshift"),
+        expect![[r#"
+        a.ign:1:1: $: an `openshift` config needs a name and a role, which Ignition has not
+          hint: give the MachineConfig that the config is in, or choose another variant"#]],
+    );
+    check_findings(
+        "variant: fcos\nversion: 1.5.0\n",
+        None,
+        expect![[r#"
+        a.ign:1:1: $.variant: this is a Butane config already
+          hint: to be reversed is what was compiled: an Ignition config or a MachineConfig"#]],
+    );
+    check_findings(
+        &config(
+            ",\n \"storage\": {\"file\": [], \"files\": [{\"path\": \"a\", \"mode\": \"420\"}]}",
+        ),
+        None,
+        expect![[r#"
+            a.ign:2:14: warning: $.storage.file: the `storage` section has no `file`
+              hint: did you mean `files`?
+            a.ign:2:45: $.storage.files.0.path: the path is not absolute
+            a.ign:2:58: $.storage.files.0.mode: a whole number is wanted here, not the text `420`
+              hint: leave the quotes away"#]],
+    );
+    check_findings(
+        &config(",\n \"storage\": {\"disks\": [{\"device\": \"/dev/a\"}]}"),
+        Some("r4e"),
+        expect!["a.ign:2:23: $.storage.disks: this variant cannot partition disks"],
+    );
+    check_findings(
+        &config(",\n \"systemd\": {\"quadlets\": []}, \"storage\": {}, \"storage\": {}"),
+        None,
+        expect!["a.ign:2:46: `storage` is already set in line 2"],
+    );
+    check_findings(
+        "kind: MachineConfig\nmetadata: {name: a, uid: b}\nspec: {osImageURL: c, config: {ignition: {version: 3.3.0}}}\n",
+        None,
+        expect![[r#"
+            a.ign:3:52: $.spec.config.ignition.version: no version of `openshift` gives specification 3.3.0
+              hint: `openshift` has `3.2.0`, `3.4.0`, `3.5.0` and `3.7.0-experimental`"#]],
+    );
+    check_findings(
+        "kind: MachineConfig\nmetadata: {name: a, uid: b}\nspec: {osImageURL: c, config: {ignition: {version: 3.2.0}}}\n",
+        None,
+        expect![[r#"
+            a.ign:2:11: $.metadata.labels: nothing says which machines this is for
+              hint: add the label `machineconfiguration.openshift.io/role`, with `worker` or `master`
+            a.ign:2:21: warning: $.metadata.uid: the `metadata` of a MachineConfig has no `uid`
+              hint: there is `passwd.users.uid`
+            a.ign:3:8: warning: $.spec.osImageURL: the `spec` of a MachineConfig has no `osImageURL`"#]],
+    );
+    check_findings(
+        "kind: MachineConfig\nspec: {config: {ignition: {version: 3.2.0}}}\n",
+        None,
+        expect![[r#"
+            a.ign:1:1: $.metadata: the MachineConfig has no name
+            a.ign:2:16: $.spec.config.metadata.name: a MachineConfig has a name
+              hint: set `metadata.name`
+            a.ign:2:16: $.spec.config.metadata.labels: nothing says which machines this is for
+              hint: add the label `machineconfiguration.openshift.io/role`, with `worker` or `master`"#]],
+    );
+    check_findings(
+        "kind: MachineConfig\nmetadata: {name: a}\n",
+        Some("fcos"),
+        expect![[r#"
+        a.ign:1:1: $: a MachineConfig cannot become a config of `fcos`
+          hint: leave the variant away, or give the Ignition config in `spec.config`"#]],
+    );
+}
+
+/// Another tool's way to write the same config: keys in another order, and texts in base64 with a media type.
+fn foreign(json: &Json) -> Json {
+    match json {
+        Json::Object(entries) => {
+            let mut changed: serde_json::Map<String, Json> =
+                entries.iter().rev().map(|(key, value)| (key.clone(), foreign(value))).collect();
+            if let Some(contents) = data(entries) {
+                let encoded = BASE64_STANDARD.encode(contents);
+                let source = format!("data:text/plain;charset=utf-8;base64,{encoded}");
+                changed.insert("source".to_owned(), source.into());
+                changed.remove("compression");
+            }
+            Json::Object(changed)
+        }
+        Json::Array(items) => items.iter().map(foreign).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The contents of a resource, when they are in the config.
+fn data(resource: &serde_json::Map<String, Json>) -> Option<Vec<u8>> {
+    let source = resource.get("source")?.as_str()?.strip_prefix("data:")?;
+    let (head, body) = source.split_once(',')?;
+    let bytes = if head.ends_with(";base64") {
+        BASE64_STANDARD.decode(body).unwrap()
+    } else {
+        let mut bytes = Vec::new();
+        let mut rest = body.as_bytes();
+        while let Some((first, more)) = rest.split_first() {
+            if *first == b'%' {
+                let digits = std::str::from_utf8(&more[..2]).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest = &more[2..];
+            } else {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+        bytes
+    };
+    match resource.get("compression").and_then(Json::as_str) {
+        Some("gzip") => {
+            let mut text = Vec::new();
+            let is_gzip = GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).is_ok();
+            Some(if is_gzip { text } else { bytes })
+        }
+        _ => Some(bytes),
+    }
+}
+
+/// A config whose resources show their contents instead of how those are encoded.
+fn decoded(json: &Json) -> Json {
+    match json {
+        Json::Object(entries) => {
+            let mut changed: serde_json::Map<String, Json> =
+                entries.iter().map(|(key, value)| (key.clone(), decoded(value))).collect();
+            if let Some(contents) = data(entries) {
+                changed.insert("source".to_owned(), contents.into());
+                changed.remove("compression");
+            }
+            Json::Object(changed)
+        }
+        Json::Array(items) => items.iter().map(decoded).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Compiled configs of the corpus.
+static COMPILED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut paths: Vec<Utf8PathBuf> = corpus()
+        .join("good")
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap().into_path())
+        .collect();
+    paths.sort();
+    let compile = |path| compiled("a.bu", &fs::read(path).unwrap(), Output::Variant);
+    paths.iter().filter_map(compile).collect()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the text is, there is Butane or an error; and the Butane compiles.
+    #[test]
+    fn damaged_configs(
+        config in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), "[0-9a-z\"{}\\[\\],:\\\\ \n]"), 0..3),
+    ) {
+        let mut bytes = config.get(&COMPILED).clone().into_bytes();
+        for (index, change) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = change.as_bytes()[0];
+        }
+        let options = ReverseOptions { variant: None, warnings: Warnings::Allowed };
+        let (text, report) = reverse("a.ign", &bytes, &options);
+        prop_assert_eq!(text.is_none(), report.has_errors());
+        if let Some(text) = text {
+            prop_assert!(compiled("a.bu", text.as_bytes(), Output::Variant).is_some(), "{}", text);
+        }
+    }
+}
+
+#[test]
+fn foreign_configs_say_the_same() {
+    let json = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+    for entry in corpus().join("good").read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        let Ok(butane) = fs::read_to_string(&path) else { continue };
+        let config = compiled(path.as_str(), butane.as_bytes(), Output::Ignition).unwrap();
+        let mut other = foreign(&json(&config));
+        if other["ignition"].get("timeouts").is_none() {
+            other["ignition"]["timeouts"] = Json::Null;
+        }
+        if other.get("passwd").is_none() {
+            other["passwd"] = serde_json::json!({ "users": [], "groups": null });
+        }
+        let other = serde_json::to_string_pretty(&other).unwrap();
+        let text = reversed("foreign.ign", &other, None);
+        let again = compiled(path.as_str(), text.as_bytes(), Output::Variant).unwrap();
+        assert_eq!(decoded(&json(&again)), decoded(&json(&config)), "{path}\n{text}");
+    }
+}
