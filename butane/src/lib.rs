@@ -11,6 +11,7 @@ mod compile;
 mod compose;
 mod contents;
 mod decode;
+pub mod describe;
 mod filter;
 mod local;
 mod lower;

@@ -75,8 +75,7 @@ pub(crate) struct Field {
     pub since: Since,
     /// The base version that took it away, or gave it another kind in a row of its own.
     pub until: Option<Base>,
-    /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
+    /// What it is, in a sentence or two for people: `--explain` and the JSON schemas show it.
     pub doc: &'static str,
 }
 
