@@ -1,10 +1,14 @@
 //! Butane text → Ignition config: the stages in order. Each goes on with what the one before could read, so that one
 //! run finds everything.
 
+use std::io::{self, Write};
+
 use basalt_model::report::{Report, Severity};
-use basalt_model::yaml;
+use basalt_model::yaml::Yaml;
 use camino::Utf8Path;
 
+use crate::compose::{Composed, Source, compile_all};
+use crate::data;
 use crate::decode::{Language, decode};
 use crate::filter;
 use crate::lower::{Context, lower, sort};
@@ -14,6 +18,7 @@ use crate::schema::config::CONFIG;
 use crate::sugar;
 use crate::tree::{Findings, Origin, Tree};
 use crate::validate::{self, disk};
+use crate::variables::{Marks, Values, refuse_misplaced};
 use crate::version::{self, Target};
 
 /// What to compile with.
@@ -62,9 +67,28 @@ impl Compiled {
         }
     }
 
+    /// Writes what [`text`](Compiled::text) gives, in many small pieces: `out` should have a buffer. Large contents are
+    /// encoded on the way, so that the text is never whole in memory.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, layout: Layout, out: &mut impl Write) -> io::Result<()> {
+        match &self.machine_config {
+            Some(machine_config) => {
+                out.write_all(machine_config.to_yaml(&self.ignition).as_bytes())
+            }
+            None => self.ignition.write(layout, out),
+        }
+    }
+
     /// The Ignition config, also when it is part of a MachineConfig.
     pub fn ignition(&self) -> &IgnitionConfig {
         &self.ignition
+    }
+
+    /// Whether what comes out is a MachineConfig.
+    pub fn is_machine_config(&self) -> bool {
+        self.machine_config.is_some()
     }
 }
 
@@ -82,13 +106,12 @@ pub enum Warnings {
 /// The config is there when the report has no errors. Findings come from all stages: reading the YAML, Butane's own
 /// rules, local files, what the variant does not take, and Ignition's rules for what comes out, each at the YAML that
 /// caused it. Reads only below [`Options::files_dir`]; symbolic links that lead out of it are refused.
+///
+/// A text of several documents, or with variables, is compiled as by [`compile_all`] without values.
 pub fn compile(file: &str, bytes: &[u8], options: &Options) -> (Option<Compiled>, Report) {
-    let mut findings = Findings::new(file);
-    let lowered = to_tree(file, bytes, options, &mut findings);
-    if let Some(lowered) = &lowered {
-        judge(&lowered.config, lowered.target, options.output, &mut findings);
-    }
-    finish(lowered, findings, options)
+    let Composed { config, report, .. } =
+        compile_all(&[Source { file, bytes }], &Values::NONE, options);
+    (config, report)
 }
 
 /// A config after everything but the rules for the finished config.
@@ -97,25 +120,30 @@ pub(crate) struct Lowered {
     /// With Ignition's names.
     pub config: Tree,
     pub target: &'static Target,
-    /// What else a MachineConfig has.
-    pub machine_config: MachineConfig,
+    /// What else a MachineConfig has, with Butane's names.
+    pub beside: Tree,
+    /// Where the variant stands.
+    pub variant: Origin,
+    /// The [`ONE_PIECE`] sections that were written.
+    pub one_piece: Vec<(&'static str, Origin)>,
 }
 
-/// Everything up to the rules for the finished config. `None` means that errors were reported; a tree does not mean
-/// that there were none.
-pub(crate) fn to_tree(
+/// Sections whose parts become other things together than each alone, so that what was made of two cannot be merged.
+const ONE_PIECE: [&str; 2] = ["boot_device", "grub"];
+
+/// Everything up to the rules for the finished config, for one document of `file`. `None` means that errors were
+/// reported; a config does not mean that there were none.
+pub(crate) fn lower_document(
     file: &str,
-    bytes: &[u8],
+    root: &Yaml,
+    marks: &Marks,
     options: &Options,
     findings: &mut Findings,
 ) -> Option<Lowered> {
-    let Some(root) = yaml::parse(bytes, &mut findings.0)?.first else {
-        version::nothing(file, findings);
-        return None;
-    };
-    let target = version::target(&root, file, findings)?;
+    let target = version::target(root, file, findings)?;
     let origin = Origin::root(file, root.place);
-    let written = decode(&root, &CONFIG, Language::Butane(target), origin, findings);
+    let mut written = decode(root, &CONFIG, Language::Butane(target), origin, findings);
+    refuse_misplaced(&mut written, &CONFIG, marks, findings);
     validate::butane(&written, &CONFIG, target, findings);
     if target.openshift.is_some() {
         validate::with(findings, target, |check| match options.output {
@@ -126,8 +154,18 @@ pub(crate) fn to_tree(
     let mut context = Context { files_dir: options.files_dir, target, findings };
     let mut config = lower(&written, &CONFIG, &mut context);
     set_version(&written, &mut config, target);
-    let config = sugar::expand(&written, config, &mut context);
-    Some(Lowered { config, target, machine_config: MachineConfig::of(&written) })
+    let mut config = sugar::expand(&written, config, &mut context);
+    data::pack(&mut config, context.findings);
+    validate::referenced::configs(&written, &config, target, options.files_dir, findings);
+    let one_piece =
+        ONE_PIECE.iter().filter_map(|name| Some((*name, written.get(name)?.origin.clone())));
+    Some(Lowered {
+        config,
+        target,
+        beside: machine_config::beside(&written),
+        variant: written.place_of("variant"),
+        one_piece: one_piece.collect(),
+    })
 }
 
 fn set_version(written: &Tree, config: &mut Tree, target: &Target) {
@@ -174,7 +212,7 @@ pub(crate) fn finish(
             lowered.target.openshift.is_some() && options.output == Output::Variant;
         Compiled {
             ignition: IgnitionConfig::new(lowered.config, lowered.target),
-            machine_config: is_machine_config.then_some(lowered.machine_config),
+            machine_config: is_machine_config.then(|| MachineConfig::of(&lowered.beside)),
         }
     });
     (compiled, report)

@@ -5,13 +5,13 @@
 
 use std::collections::HashSet;
 
-use basalt_model::decode::closest;
-use basalt_model::yaml::{Scalar, ScalarStyle, Value as YamlValue, Yaml, scalar};
+use basalt_model::yaml::{self, Scalar, ScalarStyle, Value as YamlValue, Yaml, scalar};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::schema::{Field, Kind, Type};
 use crate::tree::{Findings, Origin, Tree, Value};
+use crate::unknown;
 use crate::version::Target;
 
 /// The language a text is written in.
@@ -25,7 +25,7 @@ pub(crate) enum Language {
 
 impl Language {
     /// What the language calls a field, when it has it.
-    fn name(self, field: &Field) -> Option<&'static str> {
+    pub(crate) fn name(self, field: &Field) -> Option<&'static str> {
         match self {
             Language::Butane(target) => field.name.filter(|_| field.is_in(target)),
             Language::Ignition(target) => field.ignition.filter(|_| field.is_in(target)),
@@ -65,6 +65,7 @@ impl Decoder<'_> {
         if yaml.is_null() && yaml.resolved().tag.is_none() {
             // Text that is always there is empty, and what is said of that belongs here.
             let is_always_there = matches!(kind, Kind::RequiredText | Kind::FilledText);
+            self.findings.note_null(&origin);
             return is_always_there.then(|| Tree::text_at(&origin, ""));
         }
         Some(match kind {
@@ -152,6 +153,10 @@ impl Decoder<'_> {
         let is_quoted = yaml.as_scalar().is_some_and(|scalar| scalar.style != ScalarStyle::Plain);
         if is_quoted && matches!(kind, Kind::Integer | Kind::Number | Kind::Flag) {
             finding.hint("leave the quotes away");
+        } else if let Language::Butane(_) = self.language
+            && let Some(hint) = unknown::value(yaml, kind)
+        {
+            finding.hint(hint);
         }
         Tree { origin, value: Value::Broken }
     }
@@ -213,6 +218,10 @@ impl Decoder<'_> {
             self.findings.error(&origin.clone().at(yaml.place), "only mappings can be merged in");
             return;
         };
+        for (key, message) in yaml::repeated_keys(own) {
+            let name = key.as_scalar().map_or("", |name| name.text.as_str());
+            self.findings.error(&origin.below(name).at(key.place), message);
+        }
         let mut merged = Vec::new();
         for (key, value) in own {
             match key.as_scalar() {
@@ -256,34 +265,40 @@ impl Decoder<'_> {
     }
 
     fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
-        let language = self.language;
-        let is_later = matches!(language, Language::Butane(_)) && ty.butane_field(name).is_some();
         let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
-        if is_later {
-            finding.hint("another variant or version has it");
-        } else if let Some(near) =
-            closest(name, ty.fields.iter().filter_map(|field| language.name(field)))
-        {
-            finding.hint(format!("did you mean `{near}`?"));
+        if let Some(hint) = unknown::key(ty, name, self.language) {
+            finding.hint(hint);
         }
     }
 }
 
+/// `None` is no scalar, or one whose tag says what its text does not.
 fn resolve(yaml: &Yaml) -> Option<Resolved<'_>> {
     let yaml = yaml.resolved();
     let YamlValue::Scalar(written) = &yaml.value else { return None };
-    let tag = yaml.tag.as_deref().and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
-    Some(match tag {
-        Some("binary") => Resolved::Binary(&written.text),
-        Some("str") => Resolved::Text(&written.text),
-        // The tag decides, whatever the quotes say.
-        Some("int" | "bool" | "float" | "null") => {
-            let plain = Scalar { text: written.text.clone(), style: ScalarStyle::Plain };
-            if scalar::is_null(&plain) { Resolved::Null } else { Resolved::Plain(plain) }
+    let tag = match yaml.tag.as_deref() {
+        None => {
+            return Some(match written.style {
+                ScalarStyle::Plain => Resolved::Plain(written.clone()),
+                _ => Resolved::Text(&written.text),
+            });
         }
-        _ if written.style == ScalarStyle::Plain => Resolved::Plain(written.clone()),
-        _ => Resolved::Text(&written.text),
-    })
+        Some(tag) => tag.strip_prefix("tag:yaml.org,2002:"),
+    };
+    // The tag decides, whatever the quotes say.
+    let plain = || Scalar { text: written.text.clone(), style: ScalarStyle::Plain };
+    match tag {
+        Some("binary") => Some(Resolved::Binary(&written.text)),
+        Some("null") => scalar::is_null(&plain()).then_some(Resolved::Null),
+        Some("bool") => {
+            let is_bool = matches!(written.text.to_ascii_lowercase().as_str(), "true" | "false");
+            (is_bool && scalar::as_bool(&plain()).is_some()).then(|| Resolved::Plain(plain()))
+        }
+        Some("int") => scalar::as_integer(&plain()).map(|_| Resolved::Plain(plain())),
+        Some("float") => integer(&plain()).map(|_| Resolved::Plain(plain())),
+        // What only its author knows is text.
+        _ => Some(Resolved::Text(&written.text)),
+    }
 }
 
 /// A whole number, or the whole part of one with a fraction: yaml.v3 cuts it off.
@@ -291,13 +306,16 @@ fn integer(scalar: &Scalar) -> Option<i64> {
     if let Some(number) = scalar::as_integer(scalar) {
         return i64::try_from(number).ok();
     }
-    let text = scalar.text.replace('_', "");
-    let is_float =
-        text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit() || c == '.')
-            && text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
-    let number: f64 = text.parse().ok().filter(|_| is_float)?;
-    // Up to here every whole number has a float of its own.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
+    // `_` may stand between the digits of a number, not in front of it.
+    let is_number = |text: &str| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-_".contains(&byte))
+    };
+    let text = scalar.text.as_str();
+    let number: f64 = text.replace('_', "").parse().ok().filter(|_| is_number(text))?;
+    // The first float that no integer has: 2 to the power of 63.
+    const END: f64 = 9_223_372_036_854_775_808.0;
     #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is wanted")]
-    (number.abs() <= EXACT).then_some(number.trunc() as i64)
+    (-END..END).contains(&number).then_some(number as i64)
 }

@@ -1,7 +1,7 @@
 //! What a variant does not take of what its specification has.
 
 use crate::schema::{Kind, Type};
-use crate::tree::{Tree, Value};
+use crate::tree::{Origin, Tree, Value};
 use crate::validate::Check;
 
 /// A part of an Ignition config that has to be empty.
@@ -83,6 +83,7 @@ pub(crate) const OPENSHIFT_4_8: &[Filter] = openshift![
             "storage.files.contents.compression",
             "OpenShift 4.8 and 4.9 write compressed contents as they are",
         )
+        .instead("leave `compression` away, and give contents that are not compressed")
     },
 ];
 
@@ -108,8 +109,10 @@ fn below(tree: &Tree, ty: &'static Type, filters: &[Filter], path: &str, check: 
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         if let Some(filter) = filters.iter().find(|filter| filter.path == path) {
             if !is_empty(value, field.kind, filter, check) {
-                let finding = check.error(&value.origin, filter.message);
-                if let Some(hint) = filter.hint {
+                let (message, hint) =
+                    of_sugar(filter, &value.origin).unwrap_or((filter.message, filter.hint));
+                let finding = check.error(&value.origin, message);
+                if let Some(hint) = hint {
                     finding.hint(hint);
                 }
             }
@@ -122,6 +125,30 @@ fn below(tree: &Tree, ty: &'static Type, filters: &[Filter], path: &str, check: 
             }
             _ => {}
         }
+    }
+}
+
+/// What to say when the part is not what a person wrote, but what a short form stands for.
+fn of_sugar(filter: &Filter, origin: &Origin) -> Option<(&'static str, Option<&'static str>)> {
+    let is_below = |path: &str| origin.path.starts_with(path);
+    match filter.path {
+        "storage.files.append" if is_below("$.grub") => Some((
+            "passwords of GRUB are appended to a file, which OpenShift does not do",
+            Some("leave `grub` away; version 4.23.0-experimental writes the whole file"),
+        )),
+        "storage.links" if is_below("$.storage.trees") => Some((
+            "there are symbolic links in the tree, and OpenShift does not make links",
+            Some("leave them out of the folder, or put files in their places"),
+        )),
+        "storage.links" if is_below("$.systemd.quadlets") => Some((
+            "an instance of a quadlet is a link, and OpenShift does not make links",
+            Some("write each quadlet out, without `@`"),
+        )),
+        "storage.directories" if is_below("$.storage.trees") => Some((
+            "with an owner or a `dir_mode` a tree makes folders, which OpenShift does not",
+            Some("leave `user`, `group` and `dir_mode` away"),
+        )),
+        _ => None,
     }
 }
 

@@ -22,6 +22,15 @@ pub(crate) const FIELDS: [(&str, &str); 4] = [
     ("kernel_type", "kernelType"),
 ];
 
+/// The sections of a config with Butane's names that are not for Ignition.
+pub(crate) const SECTIONS: [&str; 2] = ["metadata", "openshift"];
+
+/// Takes the [`SECTIONS`] out of a config with Butane's names.
+pub(crate) fn beside(written: &Tree) -> Tree {
+    let sections = written.entries().iter().filter(|(name, _)| SECTIONS.contains(name));
+    Tree::map_at(&written.origin, sections.cloned().collect())
+}
+
 /// The parts of a MachineConfig besides the Ignition config, ready to be printed.
 #[derive(Clone, Debug)]
 pub(crate) struct MachineConfig {
@@ -30,7 +39,7 @@ pub(crate) struct MachineConfig {
 }
 
 impl MachineConfig {
-    /// Takes the parts out of a config with Butane's names.
+    /// Takes the parts out of the sections [`beside`] the Ignition config.
     pub(crate) fn of(written: &Tree) -> MachineConfig {
         let mut metadata = Map::new();
         if let Some(section) = written.get("metadata") {
@@ -101,9 +110,7 @@ pub(crate) fn check_repeats(written: &Tree, check: &mut Check) {
 pub(crate) fn check_left_out(written: &Tree, check: &mut Check) {
     let Some(section) = written.get("openshift") else { return };
     for (name, _) in FIELDS {
-        if let Some(value) = section.get(name)
-            && json(value).is_some()
-        {
+        if let Some(value) = section.get(name) {
             check
                 .warning(
                     &value.origin,

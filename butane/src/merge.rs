@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::lower::sort;
-use crate::schema::{Field, Kind, Type};
+use crate::schema::{Field, Kind, Secrecy, Type};
 use crate::tree::{Origin, Tree, Value};
 use crate::version::Target;
 
@@ -18,11 +18,34 @@ use crate::version::Target;
 pub(crate) struct Change {
     /// Ignition's names from the top down, without positions in lists: `storage.files.mode`.
     pub path: String,
+    /// The same with the keys of items: `storage.files[/etc/motd].mode`.
+    pub item_path: String,
     pub kind: ChangeKind,
+    /// Whether the tables say that a secret is held here.
+    pub is_secret: bool,
     /// What the parent has there, or would have.
     pub parent: Origin,
     /// What the child says.
     pub child: Origin,
+    /// What the parent and the child say, where that is one short value.
+    pub values: (Option<Value>, Option<Value>),
+}
+
+impl Change {
+    /// The longest text in [`Change::values`], in bytes: data URLs can have any size.
+    const MOST: usize = 120;
+
+    /// Puts down what both say.
+    pub(crate) fn say(&mut self, parent: &Tree, child: &Tree) {
+        let short = |tree: &Tree| match &tree.value {
+            Value::Text(text) if text.len() > Change::MOST => None,
+            Value::Text(_) | Value::Integer(_) | Value::Flag(_) => Some(tree.value.clone()),
+            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Data(_) | Value::Broken => {
+                None
+            }
+        };
+        self.values = (short(parent), short(child));
+    }
 }
 
 /// How something was changed.
@@ -30,6 +53,8 @@ pub(crate) struct Change {
 pub(crate) enum ChangeKind {
     /// The parent says something else.
     Replaced,
+    /// The child has something in the place of the whole item.
+    Removed,
     /// The parent has the item, and says nothing of this.
     Added,
 }
@@ -42,7 +67,51 @@ pub(crate) fn merge(
     target: &'static Target,
     changes: &mut Vec<Change>,
 ) -> Tree {
-    Merger { target, changes }.map(parent, child, ty, "", true)
+    Merger { target, changes }.map(parent, child, ty, &At::Top, true)
+}
+
+/// Where in the config the merging is. Most of it is never asked for, so it is put into words for a note only.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Top,
+    Field(&'a At<'a>, &'static Field),
+    Item(&'a At<'a>, &'a str),
+}
+
+impl At<'_> {
+    fn path(&self, has_items: bool) -> String {
+        match self {
+            At::Top => String::new(),
+            At::Field(above, field) => {
+                let mut path = above.path(has_items);
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path + field.ignition.unwrap_or_default()
+            }
+            At::Item(above, key) => {
+                let path = above.path(has_items);
+                if has_items { format!("{path}[{}]", beginning(key)) } else { path }
+            }
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        match self {
+            At::Top => false,
+            At::Field(above, field) => field.secrecy == Secrecy::Secret || above.is_secret(),
+            At::Item(above, _) => above.is_secret(),
+        }
+    }
+}
+
+/// As much of a key as a path has room for: that of an embedded config is all of its contents.
+fn beginning(key: &str) -> String {
+    const MOST: usize = 60;
+    match key.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &key[..end]),
+        None => key.to_owned(),
+    }
 }
 
 struct Merger<'c> {
@@ -57,7 +126,7 @@ impl Merger<'_> {
         parent: Tree,
         child: Tree,
         ty: &'static Type,
-        path: &str,
+        at: &At,
         is_section: bool,
     ) -> Tree {
         let origin = child.origin.clone();
@@ -67,21 +136,19 @@ impl Merger<'_> {
         let mut merged = Vec::new();
         for field in ty.of(self.target) {
             let Some(name) = field.ignition else { continue };
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            let at = &At::Field(at, field);
             let value = match (parent.remove(name), child.remove(name)) {
                 (Some(parent), Some(child)) => {
-                    self.both(parent, child, field, &path, is_section, |item| {
-                        keys.other(name, item)
-                    })
+                    self.both(parent, child, field, at, is_section, |item| keys.other(name, item))
                 }
                 // The parent's list may still lose items to the child's other lists.
                 (Some(parent), None) => match self.required_by_child(field) {
                     true => None,
-                    false => self.parent_alone(parent, field, &path, |item| keys.other(name, item)),
+                    false => self.parent_alone(parent, field, at, |item| keys.other(name, item)),
                 },
                 (None, Some(child)) => {
                     if !is_section {
-                        self.note(&path, ChangeKind::Added, &parent_origin, &child.origin);
+                        self.note(at, ChangeKind::Added, &parent_origin, &child.origin);
                     }
                     Some(child)
                 }
@@ -104,23 +171,24 @@ impl Merger<'_> {
         parent: Tree,
         child: Tree,
         field: &'static Field,
-        path: &str,
+        at: &At,
         is_section: bool,
         other: impl Fn(&str) -> Option<Origin>,
     ) -> Option<Tree> {
         match field.kind {
-            Kind::Map(ty) => Some(self.map(parent, child, ty, path, is_section)),
+            Kind::Map(ty) => Some(self.map(parent, child, ty, at, is_section)),
             Kind::Texts(_) | Kind::Maps(_, _) if !field.kind.refuses_repeats() => {
                 let (origin, mut items) = (child.origin.clone(), items(parent));
                 items.extend(self::items(child));
                 Some(Tree::list_at(&origin, items))
             }
-            Kind::Texts(_) | Kind::Maps(_, _) => {
-                Some(self.lists(parent, child, field, path, other))
-            }
+            Kind::Texts(_) | Kind::Maps(_, _) => Some(self.lists(parent, child, field, at, other)),
             _ => {
                 if !parent.says_same(&child) {
-                    self.note(path, ChangeKind::Replaced, &parent.origin, &child.origin);
+                    self.note(at, ChangeKind::Replaced, &parent.origin, &child.origin);
+                    if let Some(change) = self.changes.last_mut() {
+                        change.say(&parent, &child);
+                    }
                 }
                 Some(child)
             }
@@ -131,14 +199,14 @@ impl Merger<'_> {
         &mut self,
         parent: Tree,
         field: &'static Field,
-        path: &str,
+        at: &At,
         other: impl Fn(&str) -> Option<Origin>,
     ) -> Option<Tree> {
         if !field.kind.refuses_repeats() {
             return Some(parent);
         }
         let nothing = Tree::list_at(&parent.origin, Vec::new());
-        let merged = self.lists(parent, nothing, field, path, other);
+        let merged = self.lists(parent, nothing, field, at, other);
         Some(merged).filter(|list| !list.list().is_empty())
     }
 
@@ -147,7 +215,7 @@ impl Merger<'_> {
         parent: Tree,
         child: Tree,
         field: &'static Field,
-        path: &str,
+        at: &At,
         other: impl Fn(&str) -> Option<Origin>,
     ) -> Tree {
         let origin = child.origin.clone();
@@ -166,8 +234,9 @@ impl Merger<'_> {
                 continue;
             };
             parents.insert(key.clone());
+            let at = &At::Item(at, &key);
             if let Some(origin) = other(&key) {
-                self.note(path, ChangeKind::Replaced, &parent.origin, &origin);
+                self.note(at, ChangeKind::Removed, &parent.origin, &origin);
                 continue;
             }
             let child = positions.get(&key).and_then(|index| children[*index].take());
@@ -177,10 +246,10 @@ impl Merger<'_> {
                 (Some(child), Kind::Maps(_, _))
                     if field.ignition == Some("httpHeaders") && child.get("value").is_none() =>
                 {
-                    self.note(path, ChangeKind::Replaced, &parent.origin, &child.origin);
+                    self.note(at, ChangeKind::Removed, &parent.origin, &child.origin);
                     None
                 }
-                (Some(child), Kind::Maps(ty, _)) => Some(self.map(parent, child, ty, path, false)),
+                (Some(child), Kind::Maps(ty, _)) => Some(self.map(parent, child, ty, at, false)),
                 (Some(child), _) => Some(child),
             });
         }
@@ -192,9 +261,16 @@ impl Merger<'_> {
         Tree::list_at(&origin, merged)
     }
 
-    fn note(&mut self, path: &str, kind: ChangeKind, parent: &Origin, child: &Origin) {
-        let (parent, child) = (parent.clone(), child.clone());
-        self.changes.push(Change { path: path.to_owned(), kind, parent, child });
+    fn note(&mut self, at: &At, kind: ChangeKind, parent: &Origin, child: &Origin) {
+        self.changes.push(Change {
+            path: at.path(false),
+            item_path: at.path(true),
+            kind,
+            is_secret: at.is_secret(),
+            parent: parent.clone(),
+            child: child.clone(),
+            values: (None, None),
+        });
     }
 }
 
@@ -254,7 +330,8 @@ fn items(tree: Tree) -> Vec<Tree> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Lowered, Options, Output, Warnings, finish, to_tree};
+    use crate::compile::{Lowered, Options, Output, Warnings, finish};
+    use crate::compose::lower_first;
     use crate::schema::config::CONFIG;
     use crate::tree::Findings;
 
@@ -265,7 +342,7 @@ mod tests {
             Options { files_dir: None, warnings: Warnings::Refused, output: Output::Ignition };
         let mut tree = |text: &str| {
             let text = format!("variant: fcos\nversion: 1.4.0\n{text}");
-            to_tree("a.bu", text.as_bytes(), &options, &mut findings).unwrap()
+            lower_first("a.bu", &text, &options, &mut findings).unwrap()
         };
         let (parent, child) = (tree(parent), tree(child));
         let mut changes = Vec::new();
@@ -311,7 +388,7 @@ mod tests {
             "storage: {files: [{path: /a}, {path: /b}]}",
             "storage: {links: [{path: /a, target: /c}]}",
             r#"{"storage":{"files":[{"path":"/b"}],"links":[{"path":"/a","target":"/c"}]}}"#,
-            &["storage.files Replaced 3:19"],
+            &["storage.files Removed 3:19"],
         );
     }
 
@@ -336,7 +413,7 @@ mod tests {
             &file("{name: a, value: b}, {name: c, value: d}"),
             &file("{name: a}"),
             r#"{"storage":{"files":[{"contents":{"httpHeaders":[{"name":"c","value":"d"}],"source":"https://a"},"path":"/a"}]}}"#,
-            &["storage.files.contents.httpHeaders Replaced 3:77"],
+            &["storage.files.contents.httpHeaders Removed 3:77"],
         );
     }
 

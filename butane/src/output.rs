@@ -1,11 +1,14 @@
 //! The Ignition config that comes out, and its JSON.
 
-use ignition_config::Config;
-use serde_json::{Map, Value as Json};
+use std::io::{self, Write};
 
+use ignition_config::Config;
+use serde_json::Value as Json;
+
+use crate::compile::Layout;
+use crate::json;
 use crate::schema::config::CONFIG;
-use crate::schema::{Kind, Type};
-use crate::tree::{Tree, Value};
+use crate::tree::Tree;
 use crate::version::{Spec, Target};
 
 /// A compiled config: it has passed all rules.
@@ -19,6 +22,11 @@ impl IgnitionConfig {
     /// `tree` has Ignition's names and no broken values.
     pub(crate) fn new(tree: Tree, target: &'static Target) -> IgnitionConfig {
         IgnitionConfig { tree, target }
+    }
+
+    /// The config with Ignition's names, each value with its place.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// The config as values of the `ignition-config` crate, for the specification it is written to; absent for an
@@ -41,71 +49,30 @@ impl IgnitionConfig {
 
     /// The config as a tree of JSON values.
     pub(crate) fn to_value(&self) -> Json {
-        object(&self.tree, &CONFIG, self.target)
+        serde_json::from_str(&self.to_json()).expect("what was printed is JSON")
     }
 
     /// JSON in one line, with a final newline: what a machine gets.
     pub fn to_json(&self) -> String {
-        finish(serde_json::to_string(&self.to_value()))
+        self.text(Layout::Compact)
     }
 
     /// JSON with two spaces of indentation and a final newline: what a person reviews.
     pub fn to_json_pretty(&self) -> String {
-        finish(serde_json::to_string_pretty(&self.to_value()))
+        self.text(Layout::Pretty)
     }
-}
 
-/// A mapping of type `ty`, without the fields that say nothing.
-fn object(tree: &Tree, ty: &'static Type, target: &'static Target) -> Json {
-    let entries = tree.entries().iter().filter_map(|(name, value)| {
-        let kind = ty.ignition_field(name, target)?.kind;
-        let json = match kind {
-            Kind::Map(ty) => object(value, ty, target),
-            Kind::Maps(ty, _) => value.list().iter().map(|item| object(item, ty, target)).collect(),
-            Kind::Texts(_) => value.list().iter().map(scalar).collect(),
-            _ => scalar(value),
-        };
-        (!says_nothing(&json, kind)).then(|| ((*name).to_owned(), json))
-    });
-    Json::Object(entries.collect::<Map<_, _>>())
-}
-
-fn scalar(tree: &Tree) -> Json {
-    match &tree.value {
-        Value::Text(text) => Json::String(text.clone()),
-        Value::Integer(number) => Json::from(*number),
-        Value::Flag(flag) => Json::Bool(*flag),
-        Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Broken => {
-            unreachable!("the tables hold what a config has, and one with broken values has errors")
-        }
+    /// Writes JSON with a final newline, in many small pieces.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, layout: Layout, out: &mut impl Write) -> io::Result<()> {
+        json::print(&self.tree, &CONFIG, self.target, layout, out)
     }
-}
 
-fn says_nothing(json: &Json, kind: Kind) -> bool {
-    match (json, kind) {
-        (Json::Object(fields), _) => fields.is_empty(),
-        (Json::Array(items), _) => items.is_empty(),
-        (Json::Number(number), Kind::Number) => number.as_i64() == Some(0),
-        (Json::String(text), Kind::FilledText) => text.is_empty(),
-        _ => false,
+    fn text(&self, layout: Layout) -> String {
+        let mut text = Vec::new();
+        self.write(layout, &mut text).expect("memory takes every byte");
+        String::from_utf8(text).expect("texts of the tree are UTF-8")
     }
-}
-
-/// Go's encoder escapes what could end a script in HTML, and two line ends that JavaScript does not know in text. All
-/// of them occur only in texts, never between them.
-pub(crate) fn finish(json: serde_json::Result<String>) -> String {
-    let json = json.expect("a tree has text keys only");
-    let mut escaped = String::with_capacity(json.len() + 1);
-    for character in json.chars() {
-        match character {
-            '<' => escaped.push_str("\\u003c"),
-            '>' => escaped.push_str("\\u003e"),
-            '&' => escaped.push_str("\\u0026"),
-            '\u{2028}' => escaped.push_str("\\u2028"),
-            '\u{2029}' => escaped.push_str("\\u2029"),
-            character => escaped.push(character),
-        }
-    }
-    escaped.push('\n');
-    escaped
 }

@@ -4,9 +4,12 @@
 //! names it is what will be printed. A value keeps its [`Origin`] on the way, through sugar and merging, so a rule that
 //! judges the Ignition config points at the YAML without a table of translations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use basalt_model::report::{Finding, Place, Report};
+
+use crate::data::Data;
 
 /// Where a value was written.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub(crate) enum Value {
     Map(Vec<(&'static str, Tree)>),
     /// Names that a person chose, with texts, in the order of the file.
     Labels(Vec<(String, Tree)>),
+    /// Contents in the config itself, as a data URL.
+    Data(Data),
     /// Something was written that cannot be used, and has been reported: later rules keep silent about it.
     Broken,
 }
@@ -96,12 +101,19 @@ impl Tree {
         }
     }
 
-    /// The text itself, when this is one.
+    /// The text itself, when this is one. A data URL is made here; where the contents may be large, ask
+    /// [`is_data`](Tree::is_data) first.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
+            Value::Data(Data::Packed(packed)) => Some(packed.url()),
             _ => None,
         }
+    }
+
+    /// Whether this is a data URL that was made here, and is as it has to be.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self.value, Value::Data(_))
     }
 
     /// The number itself, when this is one.
@@ -196,6 +208,10 @@ impl Tree {
     pub(crate) fn says_same(&self, other: &Tree) -> bool {
         match (&self.value, &other.value) {
             (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Data(Data::Packed(a)), Value::Data(Data::Packed(b))) => a == b,
+            (Value::Data(_), Value::Text(_)) | (Value::Text(_), Value::Data(_)) => {
+                self.as_text() == other.as_text()
+            }
             (Value::Integer(a), Value::Integer(b)) => a == b,
             (Value::Flag(a), Value::Flag(b)) => a == b,
             (Value::List(a), Value::List(b)) => {
@@ -223,26 +239,52 @@ fn snake_case(name: &str) -> String {
 }
 
 /// What was found, each with the file it concerns.
+///
+/// What is said of a value that is missing belongs where null stands for it: the second part knows where that is.
 #[derive(Debug)]
-pub(crate) struct Findings(pub Report);
+pub(crate) struct Findings(pub Report, Nulls);
+
+/// The places of null, by file and path.
+type Nulls = HashMap<(Arc<str>, Arc<str>), Place>;
 
 impl Findings {
     pub(crate) fn new(file: &str) -> Findings {
-        Findings(Report::new(file))
+        Findings(Report::new(file), Nulls::new())
+    }
+
+    /// Other findings, about the same files.
+    pub(crate) fn with_report(self, report: Report) -> Findings {
+        Findings(report, self.1)
+    }
+
+    /// A value is null, which is as good as missing.
+    pub(crate) fn note_null(&mut self, at: &Origin) {
+        self.1.insert((at.file.clone(), at.path.clone()), at.place);
     }
 
     /// The value cannot be used.
     pub(crate) fn error(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
-        let finding = self.0.error(at.place, &at.path, message);
+        let finding = self.0.error(self.place(at), &at.path, message);
         finding.file = at.file.to_string();
         finding
     }
 
     /// The value can be used, and likely does not do what was meant.
     pub(crate) fn warning(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
-        let finding = self.0.warning(at.place, &at.path, message);
+        let finding = self.0.warning(self.place(at), &at.path, message);
         finding.file = at.file.to_string();
         finding
+    }
+
+    /// The place of the value, or of the null that it would be in.
+    fn place(&self, at: &Origin) -> Place {
+        if self.1.is_empty() {
+            return at.place;
+        }
+        let ends = at.path.match_indices('.').map(|(end, _)| end).chain([at.path.len()]);
+        let mut places =
+            ends.filter_map(|end| self.1.get(&(at.file.clone(), at.path[..end].into())).copied());
+        places.next_back().unwrap_or(at.place)
     }
 }
 

@@ -249,8 +249,8 @@ pub(crate) fn target(root: &Yaml, file: &str, findings: &mut Findings) -> Option
             }
         }
     };
-    let variant = text("variant", TARGETS[0].variant);
-    let version = text("version", TARGETS[0].version);
+    let variant = text("variant", "fcos");
+    let version = text("version", "1.4.0");
     let ((variant_origin, variant), (version_origin, version)) = (variant?, version?);
 
     if !TARGETS.iter().any(|target| target.variant == variant) {

@@ -231,6 +231,22 @@ fn what_schemas_refuse() {
 }
 
 #[test]
+fn variables_are_valid_where_a_value_is() {
+    let good = "variant: fcos\nversion: 1.5.0\nvariables:
+  a: text
+  b: {type: integer, default: 8080, description: a port}
+  c: {type: list}
+storage: {files: [{path: '${{ a }}', mode: '${{ b }}', overwrite: '${{ d }}'}], filesystems: [{device: '${{ a }}', format: '${{ a }}'}]}
+passwd: {users: [{name: a, groups: '${{ c }}', ssh_authorized_keys: ['${{ a }}']}]}
+";
+    assert_eq!(faults(&to_json(good).unwrap()), [""; 0]);
+    for declaration in ["a: number", "a: {default: 1}", "a: {type: text, kind: 1}", "1: text"] {
+        let bad = format!("variant: fcos\nversion: 1.5.0\nvariables: {{{declaration}}}\n");
+        assert_ne!(faults(&to_json(&bad).unwrap()), [""; 0], "{bad}");
+    }
+}
+
+#[test]
 fn one_schema_leads_to_the_others() {
     let mut files: Vec<(String, Json)> = schemas()
         .into_iter()
@@ -518,24 +534,25 @@ fn the_top_is_a_list() {
     check(
         "",
         expect![[r#"
-        A Butane config is a mapping in YAML.
+            A Butane config is a mapping in YAML.
+              variables         Variables of this file, each with its type
 
-        Fields:
-          variant           The operating system that the config is for
-          version           The version of the variant's specification: three numbers, and `-experimental` while it may still change
-          ignition          How Ignition itself behaves: which other configs it takes, and how it reaches the network
-          kernel_arguments  Arguments of the kernel (fcos 1.4.0)
-          passwd            Users and groups of the machine
-          storage           Disks from partitions to file systems, and what is written to them
-          systemd           Units of systemd: their files, drop-ins, and whether they start at boot
-          boot_device       The disk that the operating system starts from: mirrored, encrypted, or both (fcos 1.3.0)
-          grub              The boot loader: who may change what it starts (fcos 1.5.0)
-          metadata          The name and labels of the MachineConfig that comes out (openshift 4.8.0)
-          openshift         What the MachineConfig says besides the Ignition config (openshift 4.8.0)
+            Fields:
+              variant           The operating system that the config is for
+              version           The version of the variant's specification: three numbers, and `-experimental` while it may still change
+              ignition          How Ignition itself behaves: which other configs it takes, and how it reaches the network
+              kernel_arguments  Arguments of the kernel (fcos 1.4.0)
+              passwd            Users and groups of the machine
+              storage           Disks from partitions to file systems, and what is written to them
+              systemd           Units of systemd: their files, drop-ins, and whether they start at boot
+              boot_device       The disk that the operating system starts from: mirrored, encrypted, or both (fcos 1.3.0)
+              grub              The boot loader: who may change what it starts (fcos 1.5.0)
+              metadata          The name and labels of the MachineConfig that comes out (openshift 4.8.0)
+              openshift         What the MachineConfig says besides the Ignition config (openshift 4.8.0)
 
-        Specification:
-          https://coreos.github.io/butane/config-fcos-v1_7/
-          https://coreos.github.io/ignition/configuration-v3_6/
-    "#]],
+            Specification:
+              https://coreos.github.io/butane/config-fcos-v1_7/
+              https://coreos.github.io/ignition/configuration-v3_6/
+        "#]],
     );
 }

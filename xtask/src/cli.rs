@@ -1,8 +1,10 @@
 //! The verbs, and the help text that groups them.
 
+use std::ffi::OsString;
+
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{bench, build_image, generate, peers, test};
+use crate::{bench, build_image, butane, generate, peers, test};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -32,6 +34,8 @@ pub(crate) enum Verb {
 pub(crate) enum BuildVerb {
     /// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
     BuildImage(build_image::Arguments),
+    // A comment here would take the place of all that its arguments say about the verb.
+    Butane(butane::Arguments),
 }
 
 /// What keeps the project in order.
@@ -49,12 +53,25 @@ pub(crate) enum ChoreVerb {
 
 /// Reads the command line; prints help or what is wrong with it, and ends the process, where that is the answer.
 pub(crate) fn parse() -> Cli {
-    let matches = command().get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line, with the program's name in front.
+pub(crate) fn parse_from<T>(line: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error>
+where
+    T: Into<OsString>,
+{
+    let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+    let lenient = command().mut_subcommand("butane", butane::arguments::with_values_for_switches);
+    match lenient.try_get_matches_from(&line) {
+        Ok(matches) => Cli::from_arg_matches(&matches),
+        // What is wrong is said in the words of the help.
+        Err(error) => Err(command().try_get_matches_from(&line).err().unwrap_or(error)),
+    }
 }
 
 /// clap has one heading for all subcommands, so the template carries the list, made from the groups' own types.
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let groups = [
         ("Build", BuildVerb::augment_subcommands(Command::new(""))),
         ("Chores", ChoreVerb::augment_subcommands(Command::new(""))),
@@ -91,6 +108,7 @@ mod tests {
 
             Build:
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
+              butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
 
             Chores:
               peers         Install or build the real programs that tests run against ours

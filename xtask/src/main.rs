@@ -4,6 +4,7 @@
 
 mod bench;
 mod build_image;
+mod butane;
 mod checkout;
 mod cli;
 mod command;
@@ -15,6 +16,7 @@ mod source;
 mod table;
 mod test;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The work failed; the message says what to change.
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         cli::Verb::Build(cli::BuildVerb::BuildImage(arguments)) => {
             build_image::run(&arguments, &progress)
         }
+        cli::Verb::Build(cli::BuildVerb::Butane(arguments)) => butane::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),
@@ -37,9 +40,11 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        // Nobody may be reading any more, which is no reason to panic.
+        let mut stderr = io::stderr().lock();
+        let _ = writeln!(stderr, "error: {error}");
         for cause in error.chain().skip(1) {
-            eprintln!("  caused by: {cause}");
+            let _ = writeln!(stderr, "  caused by: {cause}");
         }
         ExitCode::from(FAILED)
     })

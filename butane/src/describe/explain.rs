@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::example::example;
 use super::facts::{self, Fact, Shape};
 use super::place::{Step, Way};
-use super::{butane_page, ignition_page};
+use super::{VARIABLES, butane_page, ignition_page};
 use crate::schema::{Kind, Type};
 use crate::version::{TARGETS, Target};
 
@@ -60,6 +60,9 @@ impl ExplainError {
 /// # Errors
 /// When there is no such field; [`ExplainError::hint`] names similar ones.
 pub fn explain(path: &str) -> Result<String, ExplainError> {
+    if path.trim_start_matches(['$', '.']) == "variables" {
+        return Ok(variables());
+    }
     let way = Way::find(path)?;
     let mut text = String::new();
     if let Some(step) = way.last() {
@@ -85,6 +88,26 @@ pub fn explain(path: &str) -> Result<String, ExplainError> {
         }
     }
     Ok(text)
+}
+
+fn variables() -> String {
+    let mut text = "variables: a mapping of names to what the values are\n\n".to_owned();
+    for line in wrap(VARIABLES, "") {
+        let _ = writeln!(text, "{line}");
+    }
+    text.push_str(
+        "\nExample:
+  variables:
+    hostname: text
+    port: {type: integer, default: 8080, description: where the exporter listens}
+  storage:
+    files:
+    - path: /etc/hostname
+      contents:
+        inline: ${{ hostname }}
+",
+    );
+    text
 }
 
 fn heading(way: &Way, step: &Step, text: &mut String) {
@@ -213,6 +236,10 @@ fn variants() -> Vec<&'static str> {
 
 /// The fields of a mapping, one line each.
 fn fields(way: &Way, ty: &'static Type, text: &mut String) {
+    if way.steps.is_empty() {
+        let sentence = VARIABLES.split(": `").next().unwrap_or(VARIABLES);
+        let _ = writeln!(text, "  {:16}  {sentence}", "variables");
+    }
     let mut names: Vec<&'static str> = ty.fields.iter().filter_map(|field| field.name).collect();
     names.dedup();
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();

@@ -14,6 +14,11 @@ pub use schema::{SchemaFile, schema, schemas};
 
 use crate::version::Target;
 
+/// What the section `variables` is; no target has it, since it is gone when a config is compiled.
+const VARIABLES: &str = "Variables of this file, each with its type: `text`, `integer`, `boolean` or \
+    `list`. Their values are given when the config is compiled, with `--var` and `--vars`, and put in \
+    where it says `${{ name }}`.";
+
 /// The page of the Butane specification of a target.
 fn butane_page(target: &Target) -> String {
     let (version, suffix) = match target.version.strip_suffix("-experimental") {

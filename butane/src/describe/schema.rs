@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::facts::{self, CHOICES, Choice, Fact, Shape};
-use super::{butane_page, ignition_page};
+use super::{VARIABLES, butane_page, ignition_page};
 use crate::filter::Filter;
 use crate::schema::config::CONFIG;
 use crate::schema::{Field, Key, Kind, Type};
@@ -21,12 +21,18 @@ use crate::version::{TARGETS, Target, targets};
 
 const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 
+/// A reference to a variable, anywhere in a text: what it stands for is known when the config is compiled.
+const REFERENCE: &str = "\\$\\{\\{";
+
 /// The words for booleans that YAML 1.2 reads as text.
 const YAML_1_1_FLAGS: &str = "^([yY]|[nN]|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$";
 
 /// The whole numbers that some version of YAML reads as text.
 const YAML_1_1_INTEGERS: &str =
     "^[-+]?(0[bB][01_]+|0[oO][0-7_]+|[0-9][0-9a-fA-FxX]*_[0-9a-fA-F_]*)$";
+
+/// What the value of a variable can be.
+const VARIABLE_TYPES: [&str; 4] = ["text", "integer", "boolean", "list"];
 
 /// Permission bits, read as octal or as the decimal number they look like.
 const MOST_MODE: u32 = 7777;
@@ -49,6 +55,9 @@ pub fn schema(variant: &str, version: &str) -> Option<String> {
     schema.insert("title".to_owned(), title.into());
     schema.insert("description".to_owned(), description.into());
     root.insert("type".to_owned(), "object".into());
+    if let Some(Json::Object(properties)) = root.get_mut("properties") {
+        properties.insert("variables".to_owned(), variables());
+    }
     schema.append(&mut root);
     let definitions = writer.definitions.into_iter().map(|(name, value)| (name, value.into()));
     schema.insert("definitions".to_owned(), Json::Object(definitions.collect()));
@@ -113,7 +122,7 @@ fn schema_for_all() -> String {
 }
 
 fn description(ty: &Type, name: &str) -> Option<&'static str> {
-    ty.butane_field(name).map(|field| field.doc)
+    ty.fields.iter().find(|field| field.name == Some(name)).map(|field| field.doc)
 }
 
 fn print(json: &Json) -> String {
@@ -202,7 +211,7 @@ impl Writer {
             Kind::Text | Kind::RequiredText | Kind::FilledText => self.text(fact),
             Kind::Integer | Kind::Number => integer(fact),
             Kind::Flag => {
-                json!({ "type": ["boolean", "string", "null"], "pattern": YAML_1_1_FLAGS })
+                json!({ "type": ["boolean", "string", "null"], "pattern": or_reference(YAML_1_1_FLAGS) })
             }
             Kind::Map(ty) => json!({ "$ref": self.reference(ty, path) }),
             Kind::Maps(ty, _) => {
@@ -211,9 +220,9 @@ impl Writer {
             Kind::Texts(_) => {
                 let mut item = json!({ "type": ["string", "number", "boolean", "null"] });
                 if let Shape::Items(pattern) = fact.shape {
-                    item["pattern"] = pattern.into();
+                    item["pattern"] = or_reference(pattern).into();
                 }
-                json!({ "type": ["array", "null"], "items": item })
+                json!({ "type": ["array", "string", "null"], "items": item, "pattern": REFERENCE })
             }
             Kind::Labels => json!({
                 "type": ["object", "null"],
@@ -242,9 +251,12 @@ impl Writer {
                 let numbers = values.iter().filter_map(|value| value.parse::<u32>().ok());
                 let numbers: Vec<Json> = numbers.map(Json::from).collect();
                 let values = values.iter().map(|value| Json::from(*value));
-                return json!({ "enum": values.chain(numbers).chain([Json::Null]).collect::<Json>() });
+                let values: Json = values.chain(numbers).chain([Json::Null]).collect();
+                return json!({
+                    "anyOf": [{ "enum": values }, { "type": "string", "pattern": REFERENCE }],
+                });
             }
-            Shape::Pattern(pattern) => schema["pattern"] = pattern.into(),
+            Shape::Pattern(pattern) => schema["pattern"] = or_reference(pattern).into(),
             Shape::Any | Shape::Mode | Shape::Items(_) => {}
         }
         schema
@@ -275,12 +287,57 @@ fn join(path: &str, name: &str) -> String {
 }
 
 fn integer(fact: &Fact) -> Json {
-    let mut schema = json!({ "type": ["number", "string", "null"], "pattern": YAML_1_1_INTEGERS });
+    let mut schema =
+        json!({ "type": ["number", "string", "null"], "pattern": or_reference(YAML_1_1_INTEGERS) });
     if matches!(fact.shape, Shape::Mode) {
         schema["minimum"] = 0.into();
         schema["maximum"] = MOST_MODE.into();
     }
     schema
+}
+
+fn or_reference(pattern: &str) -> String {
+    format!("{pattern}|{REFERENCE}")
+}
+
+/// The section `variables`, which is there before a config is one of any variant.
+fn variables() -> Json {
+    json!({
+        "description": VARIABLES,
+        "type": ["object", "null"],
+        "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" },
+        "additionalProperties": {
+            "anyOf": [
+                { "enum": VARIABLE_TYPES },
+                {
+                    "type": "object",
+                    "required": ["type"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "type": {
+                            "description": "What the values are.",
+                            "enum": VARIABLE_TYPES,
+                        },
+                        "default": {
+                            "description": "The value when none is given; without it one has to be.",
+                        },
+                        "description": {
+                            "description": "What the variable is for.",
+                            "type": ["string", "null"],
+                        },
+                        "one_of": {
+                            "description": "The only values that it can have.",
+                            "type": ["array", "null"],
+                        },
+                        "secret": {
+                            "description": "Whether the value is a secret, which is never shown.",
+                            "type": ["boolean", "null"],
+                        },
+                    },
+                },
+            ],
+        },
+    })
 }
 
 /// The field's documentation with its default and rule, as Markdown.

@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use super::input::Input;
-use crate::resource::{Forms, data_url};
+use crate::data::{Forms, data_url};
 use crate::schema::config::CONFIG;
 use crate::schema::{Kind, Lowering, Type};
 use crate::tree::{Tree, Value};

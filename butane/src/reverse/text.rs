@@ -52,8 +52,8 @@ fn node(name: &str, tree: &Tree, kind: Kind, target: &'static Target) -> Node {
         (Value::Text(text), _) if name == "version" => Node::Plain(text.clone()),
         (Value::Flag(flag), _) => Node::Plain(flag.to_string()),
         (Value::Text(text), _) => Node::Text(text.clone()),
-        (Value::Map(_) | Value::Broken, _) => {
-            unreachable!("a config without errors has what the tables say")
+        (Value::Map(_) | Value::Data(_) | Value::Broken, _) => {
+            unreachable!("a config without errors has what the tables say, and contents as text")
         }
     }
 }

@@ -110,7 +110,6 @@ static IGNITION_CONFIG: Type = Type::new(
         same("replace", Map(&RESOURCE), V0_2, REPLACE),
     ],
 )
-.butane(ignition::inner_configs)
 .ignition(ignition::config);
 
 const MERGE: &str =
@@ -349,7 +348,8 @@ static GRUB_USER: Type = Type::new(
             Text,
             FCOS_1_5,
             "The hash of the password, as `grub2-mkpasswd-pbkdf2` prints it.",
-        ),
+        )
+        .secret(),
     ],
 )
 .butane(grub::user);

@@ -203,6 +203,15 @@ pub(crate) static LUKS: Type = Type::new(
             V0_3,
             "How the volume is unlocked without a person; without it, and without a key, \
             a random key is kept on the machine.",
+        )
+        .until(Base::V0_4)
+        .kept_when_empty(),
+        same(
+            "clevis",
+            Map(&CLEVIS),
+            V0_4,
+            "How the volume is unlocked without a person; without it, and without a key, \
+            a random key is kept on the machine.",
         ),
         same("device", Text, V0_3, "The absolute path of the disk or partition that is encrypted."),
         same(
@@ -218,7 +227,8 @@ pub(crate) static LUKS: Type = Type::new(
             Map(&RESOURCE),
             V0_3,
             "The key, as contents of a file; without it Ignition makes a random one.",
-        ),
+        )
+        .secret(),
         same("label", Text, V0_3, "The label of the volume, of at most 47 bytes."),
         same(
             "name",
@@ -289,13 +299,15 @@ static CLEVIS_CUSTOM: Type = Type::new(
             V0_3,
             "The pin's configuration, in JSON, as `clevis luks bind` takes it.",
         )
+        .secret()
         .until(Base::V0_4),
         same(
             "config",
             Text,
             V0_4,
             "The pin's configuration, in JSON, as `clevis luks bind` takes it.",
-        ),
+        )
+        .secret(),
         field(
             "needs_network",
             "needsNetwork",

@@ -75,8 +75,22 @@ pub(crate) struct Field {
     pub since: Since,
     /// The base version that took it away, or gave it another kind in a row of its own.
     pub until: Option<Base>,
+    /// Whether a mapping is printed even when it is empty.
+    pub kept_when_empty: bool,
     /// What it is, in a sentence or two for people: `--explain` and the JSON schemas show it.
     pub doc: &'static str,
+    pub secrecy: Secrecy,
+}
+
+/// Whether a field holds something that not everyone may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// It does not, or what holds it does not say.
+    Public,
+    /// It may: the contents of a file are a certificate or its key.
+    Either,
+    /// It does, as does `inline` of a resource in it.
+    Secret,
 }
 
 /// What a field holds.
@@ -164,11 +178,6 @@ impl Type {
         self.fields.iter().filter(|field| field.is_in(target))
     }
 
-    /// The field that Butane calls `name`, whatever version has it.
-    pub(crate) fn butane_field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == Some(name))
-    }
-
     /// The field that Ignition calls `name` in the specification of `target`.
     pub(crate) fn ignition_field(
         &self,
@@ -191,9 +200,27 @@ impl Field {
         target.has(self.since) && self.until.is_none_or(|until| target.base < until)
     }
 
+    /// The field holds a secret.
+    const fn secret(mut self) -> Field {
+        self.secrecy = Secrecy::Secret;
+        self
+    }
+
+    /// The field holds a secret, or not.
+    const fn maybe_secret(mut self) -> Field {
+        self.secrecy = Secrecy::Either;
+        self
+    }
+
     /// The row holds for base versions before `until`.
     const fn until(mut self, until: Base) -> Field {
         self.until = Some(until);
+        self
+    }
+
+    /// A mapping that is printed even when it is empty.
+    const fn kept_when_empty(mut self) -> Field {
+        self.kept_when_empty = true;
         self
     }
 }
@@ -227,7 +254,16 @@ const fn field(
     since: Since,
     doc: &'static str,
 ) -> Field {
-    Field { name: Some(name), ignition: Some(ignition), kind, since, until: None, doc }
+    Field {
+        name: Some(name),
+        ignition: Some(ignition),
+        kind,
+        since,
+        until: None,
+        kept_when_empty: false,
+        doc,
+        secrecy: Secrecy::Public,
+    }
 }
 
 /// A field that both languages call the same.
@@ -237,12 +273,30 @@ const fn same(name: &'static str, kind: Kind, since: Since, doc: &'static str) -
 
 /// A field that only Butane has.
 const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) -> Field {
-    Field { name: Some(name), ignition: None, kind, since, until: None, doc }
+    Field {
+        name: Some(name),
+        ignition: None,
+        kind,
+        since,
+        until: None,
+        kept_when_empty: false,
+        doc,
+        secrecy: Secrecy::Public,
+    }
 }
 
 /// A field that only Ignition has.
 const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field { name: None, ignition: Some(ignition), kind, since: V0_1, until: None, doc }
+    Field {
+        name: None,
+        ignition: Some(ignition),
+        kind,
+        since: V0_1,
+        until: None,
+        kept_when_empty: false,
+        doc,
+        secrecy: Secrecy::Public,
+    }
 }
 
 #[cfg(test)]

@@ -48,14 +48,16 @@ pub(crate) static FILE: Type = Type::new(
             Maps(&RESOURCE, Kept),
             V0_1,
             "Pieces that are added behind the contents, or behind the file that is there.",
-        ),
+        )
+        .maybe_secret(),
         same(
             "contents",
             Map(&RESOURCE),
             V0_1,
             "What is in the file; without it an existing file stays, and a missing one is \
             made empty.",
-        ),
+        )
+        .maybe_secret(),
         same("group", Map(&OWNER), V0_1, "The group that owns the file."),
         same("mode", Integer, V0_1, "The permission bits, in octal with a leading zero."),
         same(
@@ -213,7 +215,7 @@ static HTTP_HEADER: Type = Type::new(
     "an HTTP header",
     &[
         same("name", RequiredText, V0_2, "The name of the header."),
-        same("value", Text, V0_2, "The value of the header."),
+        same("value", Text, V0_2, "The value of the header.").maybe_secret(),
     ],
 )
 .keyed("name")

@@ -23,7 +23,8 @@ static GROUP: Type = Type::new(
     &[
         same("gid", Integer, V0_1, "The number of the group; without it the next free one."),
         same("name", RequiredText, V0_1, "The name of the group."),
-        field("password_hash", "passwordHash", Text, V0_1, "The hash of the group's password."),
+        field("password_hash", "passwordHash", Text, V0_1, "The hash of the group's password.")
+            .secret(),
         field(
             "should_exist",
             "shouldExist",
@@ -77,7 +78,8 @@ static USER: Type = Type {
                 Text,
                 V0_1,
                 "The hash of the password, as `mkpasswd --method=yescrypt` prints it.",
-            ),
+            )
+            .secret(),
             field(
                 "primary_group",
                 "primaryGroup",

@@ -3,7 +3,7 @@
 use super::Kind::{Flag, Maps, RequiredText, Text};
 use super::Repeats::Refused;
 use super::{Lowering, Type, same, sugar};
-use crate::validate::{quadlet, unit};
+use crate::validate::{install, quadlet, unit};
 use crate::version::since::{V0_1, V0_5, V0_8};
 
 pub(crate) static SYSTEMD: Type = Type::new(
@@ -19,7 +19,7 @@ pub(crate) static SYSTEMD: Type = Type::new(
         ),
     ],
 )
-.ignition(unit::instances);
+.ignition(install::systemd);
 
 static UNIT: Type = Type {
     lowering: Lowering::Unit,

@@ -4,8 +4,8 @@ use crate::lower::sort;
 use crate::tree::{Tree, Value};
 use crate::version::Target;
 
-/// Adds the cipher to each volume that names none itself.
-pub(super) fn add_cipher(written: &Tree, config: &mut Tree, target: &Target) {
+/// Adds the cipher to each volume that names none itself. `written` has at least the section `openshift`.
+pub(crate) fn add_cipher(written: &Tree, config: &mut Tree, target: &Target) {
     if !target.openshift.is_some_and(|openshift| openshift.has_fips_cipher()) {
         return;
     }

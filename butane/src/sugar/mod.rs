@@ -1,7 +1,7 @@
 //! What Butane adds to Ignition: short words that stand for several values.
 
 mod boot_device;
-mod fips;
+pub(crate) mod fips;
 mod grub;
 mod mount_units;
 mod nodes;

@@ -8,6 +8,7 @@ use crate::contents;
 use crate::lower::{Context, sort};
 use crate::resource::embed;
 use crate::tree::{Origin, Tree, Value};
+use crate::validate::quadlet;
 
 const FOLDER: &str = "/etc/containers/systemd";
 
@@ -30,7 +31,18 @@ pub(super) fn expand(written: &Tree, mut config: Tree, context: &mut Context) ->
         let path = clean(&format!("{folder}/{name}"));
         match template(name) {
             Some(template) => link(quadlet, &path, &template, &mut nodes, context),
-            None => file(quadlet, path.clone(), &mut nodes, context),
+            None => {
+                let text = file(quadlet, path.clone(), &mut nodes, context);
+                // What drop-ins bring is not looked for.
+                if let Some((origin, text)) = text.filter(|_| quadlet.items("dropins").is_empty())
+                    && let Some(fault) = quadlet::incomplete(name, &text)
+                {
+                    context
+                        .findings
+                        .warning(&origin, fault)
+                        .hint("Podman would make no unit of it");
+                }
+            }
         }
         for dropin in quadlet.items("dropins") {
             let name = dropin.text("name").unwrap_or_default();
@@ -48,23 +60,36 @@ pub(crate) fn template(name: &str) -> Option<String> {
     (stem.len() + 1 != dot).then(|| format!("{stem}@.{}", &name[dot + 1..]))
 }
 
-fn file(written: &Tree, path: String, nodes: &mut Nodes, context: &mut Context) {
+/// Adds a file, and gives its text and where that is written, when it has some.
+fn file(
+    written: &Tree,
+    path: String,
+    nodes: &mut Nodes,
+    context: &mut Context,
+) -> Option<(Origin, String)> {
     let origin = &written.origin;
     if nodes.place(&path).is_some() {
         report_taken(origin, &path, context);
-        return;
+        return None;
     }
+    let mut found = None;
     let mut contents = Tree::map_at(origin, Vec::new());
     match (written.get("contents"), written.get("contents_local")) {
         (Some(inline), _) if inline.as_text() != Some("") => match inline.as_text() {
-            Some(text) => embed(inline, text.as_bytes(), &mut contents, context.target),
+            Some(text) => {
+                embed(inline, text.as_bytes(), &mut contents, context.target);
+                found = Some((inline.origin.clone(), text.to_owned()));
+            }
             None => contents.set("source", inline.clone()),
         },
         (_, Some(local)) if local.as_text() != Some("") => {
             let text =
                 local.as_text().and_then(|path| contents::read(path, &local.origin, context));
             match text {
-                Some(text) => embed(local, text.as_bytes(), &mut contents, context.target),
+                Some(text) => {
+                    embed(local, text.as_bytes(), &mut contents, context.target);
+                    found = Some((local.origin.clone(), text)).filter(|(_, text)| !text.is_empty());
+                }
                 None => {
                     contents.set("source", Tree { origin: origin.clone(), value: Value::Broken });
                 }
@@ -82,6 +107,7 @@ fn file(written: &Tree, path: String, nodes: &mut Nodes, context: &mut Context) 
         ],
     );
     nodes.add(FILES, node);
+    found
 }
 
 fn link(quadlet: &Tree, path: &str, template: &str, nodes: &mut Nodes, context: &mut Context) {

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::nodes::{DIRECTORIES, FILES, LINKS, Nodes};
 use crate::local;
 use crate::lower::{Context, sort};
-use crate::resource::embed;
+use crate::resource::embed_file;
 use crate::tree::{Tree, Value};
 
 /// Puts the contents of all trees into `config`, behind what it has already.
@@ -27,7 +27,12 @@ pub(super) fn expand(written: &Tree, mut config: Tree, context: &mut Context) ->
         match local::folder(context.files_dir, local) {
             Ok(folder) => {
                 let path = tree.some_text("path").unwrap_or("/");
-                Walk { tree, nodes: &mut nodes, context }.folder(folder, path);
+                let link = local::link(context.files_dir, local);
+                let mut walk = Walk { tree, nodes: &mut nodes, context };
+                match link {
+                    Some(link) => walk.root_link(&link, path),
+                    None => walk.folder(folder, path),
+                }
             }
             Err(error) => local::report(&error, &tree.origin, context.findings),
         }
@@ -71,6 +76,16 @@ impl Walk<'_, '_, '_> {
         }
     }
 
+    /// A tree that is a link is one link, as any link in a tree. That is what the reference makes of it.
+    fn root_link(&mut self, link: &Utf8Path, path: &str) {
+        let place = self.tree.place_of("local");
+        self.context
+            .findings
+            .warning(&place, "the tree is a symbolic link, and a link is all that is copied")
+            .hint("name the folder that it leads to");
+        self.link(link, clean(path));
+    }
+
     fn node(&mut self, source: &Utf8Path, path: String, kind: FileType) {
         if kind.is_file() {
             self.file(source, path);
@@ -94,15 +109,17 @@ impl Walk<'_, '_, '_> {
     }
 
     fn file(&mut self, source: &Utf8Path, path: String) {
-        let mode = match fs::metadata(source) {
-            Ok(metadata) if metadata.permissions().mode() & 0o111 != 0 => 0o755,
-            Ok(_) => 0o644,
-            Err(error) => return self.error(format!("cannot read `{source}`: {error}")),
+        let found = fs::metadata(source)
+            .map_err(|error| format!("cannot read `{source}`: {error}"))
+            .and_then(|metadata| {
+                let found = local::found(source.to_owned(), source.as_str(), &metadata);
+                Ok((found.map_err(|error| error.to_string())?, metadata.permissions().mode()))
+            });
+        let (found, permissions) = match found {
+            Ok(found) => found,
+            Err(message) => return self.error(message),
         };
-        let contents = match local::read_file(source, source.as_str()) {
-            Ok(contents) => contents,
-            Err(error) => return self.error(error.to_string()),
-        };
+        let mode = if permissions & 0o111 != 0 { 0o755 } else { 0o644 };
         let mode = self.mode("file_mode").unwrap_or_else(|| self.integer(mode));
         let origin = self.tree.origin.clone();
         let target = self.context.target;
@@ -113,7 +130,7 @@ impl Walk<'_, '_, '_> {
             file.set("contents", Tree::map_at(&origin, Vec::new()));
         }
         let filled = file.get_mut("contents").expect("it was just made sure of");
-        embed(&Tree::map_at(&origin, Vec::new()), &contents, filled, target);
+        embed_file(&origin, found, filled, target);
         sort(filled);
         if file.get("mode").is_none() {
             file.set("mode", mode);
@@ -238,6 +255,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
+    use rustix::fs::{CWD, Mode, mknodat};
+
     use super::*;
     use crate::{Options, Output, Warnings, compile};
 
@@ -255,6 +274,20 @@ mod tests {
         }
     }
 
+    /// The JSON of a config that is one tree, and what is said of it.
+    fn compile_tree(files: &Utf8Path, local: &str) -> (Option<String>, String) {
+        let text = format!(
+            "variant: fcos\nversion: 1.4.0\nstorage:\n  trees:\n  - local: {local}\n    path: /etc\n"
+        );
+        let options = Options {
+            files_dir: Some(files),
+            warnings: Warnings::Allowed,
+            output: Output::Variant,
+        };
+        let (config, report) = compile("a.bu", text.as_bytes(), &options);
+        (config.map(|config| config.ignition().to_json()), report.to_string())
+    }
+
     #[test]
     fn what_cannot_be_copied_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
@@ -265,28 +298,60 @@ mod tests {
         symlink("..", base.join("files/out")).unwrap();
         symlink("../../../secret", base.join("files/tree/sub/link")).unwrap();
         let _socket = UnixListener::bind(base.join("files/tree/sub/socket")).unwrap();
+        // To open it would wait for somebody who writes.
+        let pipe = base.join("files/tree/pipe");
+        mknodat(CWD, pipe.as_std_path(), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
 
         let files = base.join("files");
-        let compile = |local: &str| {
-            let text =
-                format!("variant: fcos\nversion: 1.4.0\nstorage:\n  trees:\n  - local: {local}\n");
-            let options = Options {
-                files_dir: Some(&files),
-                warnings: Warnings::Allowed,
-                output: Output::Variant,
-            };
-            let (config, report) = compile("a.bu", text.as_bytes(), &options);
-            (config.map(|config| config.ignition().to_json()), report.to_string())
-        };
-        let (_, report) = compile("tree");
-        assert!(report.contains("tree/sub/socket` is a device, pipe or socket"), "{report}");
-        let (_, report) = compile("out");
+        let (json, report) = compile_tree(&files, "tree");
+        assert_eq!(json, None);
+        for name in ["tree/pipe", "tree/sub/socket"] {
+            assert!(report.contains(&format!("{name}` is a device, pipe or socket")), "{report}");
+        }
+        let (_, report) = compile_tree(&files, "out");
         assert!(report.contains("leads out of the files directory by a symbolic link"), "{report}");
+        let (_, report) = compile_tree(&files, "out/files/tree");
+        // It comes back in, and so it is below the files directory in the end.
+        assert!(report.contains("a device, pipe or socket"), "{report}");
 
         // A link in a tree is copied as a link: what it leads to is the machine's, and never read here.
         fs::remove_file(base.join("files/tree/sub/socket")).unwrap();
-        let json = compile("tree").0.unwrap();
+        fs::remove_file(pipe).unwrap();
+        let json = compile_tree(&files, "tree").0.unwrap();
         assert!(json.contains(r#""target":"../../../secret""#), "{json}");
         assert!(!json.contains("data:,secret"), "{json}");
+    }
+
+    #[test]
+    fn trees_and_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Utf8Path::from_path(folder.path()).unwrap();
+        fs::create_dir_all(base.join("real/tree/sub")).unwrap();
+        fs::write(base.join("real/tree/sub/a"), "a").unwrap();
+        symlink("real", base.join("files")).unwrap();
+        symlink("tree", base.join("real/link")).unwrap();
+        symlink(".", base.join("real/tree/loop")).unwrap();
+        symlink("absent", base.join("real/tree/sub/dangling")).unwrap();
+        let files = base.join("files");
+
+        // The files directory is a link; a link that leads nowhere, or in a circle, is a link like any other.
+        let (json, report) = compile_tree(&files, "tree");
+        assert_eq!(report, "");
+        let json = json.unwrap();
+        for part in [
+            r#""path":"/etc/sub/a""#,
+            r#"{"path":"/etc/loop","target":"."}"#,
+            r#"{"path":"/etc/sub/dangling","target":"absent"}"#,
+        ] {
+            assert!(json.contains(part), "{part}: {json}");
+        }
+        // A folder on the way may be a link.
+        let (json, _) = compile_tree(&files, "link/sub");
+        assert!(json.unwrap().contains(r#""path":"/etc/a""#));
+        // The last one is the tree, and so the tree is a link.
+        let (json, report) = compile_tree(&files, "link/");
+        assert!(report.contains("warning: $.storage.trees.0.local: the tree is a symbolic link"));
+        let links = r#""storage":{"links":[{"path":"/etc","target":"tree"}]}"#;
+        assert!(json.as_ref().is_some_and(|json| json.contains(links)), "{json:?}");
     }
 }

@@ -1,8 +1,13 @@
 //! Data URLs as Ignition's library reads them (github.com/vincent-petithory/dataurl, RFC 2397).
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+
+use crate::data::Data;
+use crate::tree::{Tree, Value};
 
 /// Go's decoder wants the padding and takes any bits behind the last byte.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -12,18 +17,69 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// How many bytes are decoded at a time; whole groups of base64.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What keeps the bytes of a data URL from being poured out.
+#[derive(Debug)]
+pub(crate) enum PourError {
+    /// What is wrong with the URL.
+    Url(&'static str),
+    /// What they were poured into does not take them.
+    Sink,
+}
+
 /// The bytes that `url` stands for. The error says what is wrong with it.
 pub(crate) fn decode(url: &str) -> Result<Vec<u8>, &'static str> {
-    let rest = url.strip_prefix("data:").ok_or("it does not start with `data:`")?;
-    let (head, data) = split(rest)?;
+    let mut bytes = Vec::new();
+    match pour(url, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(PourError::Url(fault)) => Err(fault),
+        Err(PourError::Sink) => unreachable!("memory takes every byte"),
+    }
+}
+
+/// Writes the bytes of a `source` to `sink`, when they are in the config. `None` is a source that is elsewhere.
+pub(crate) fn pour_source(source: &Tree, sink: &mut impl Write) -> Option<Result<(), PourError>> {
+    match &source.value {
+        Value::Data(Data::Packed(packed)) => {
+            Some(sink.write_all(packed.bytes()).map_err(|_| PourError::Sink))
+        }
+        Value::Text(url) if url.starts_with("data:") => Some(pour(url, sink)),
+        _ => None,
+    }
+}
+
+/// Writes the bytes that `url` stands for to `sink`, piece by piece.
+pub(crate) fn pour(url: &str, sink: &mut impl Write) -> Result<(), PourError> {
+    let rest = url.strip_prefix("data:");
+    let rest = rest.ok_or(PourError::Url("it does not start with `data:`"))?;
+    let (head, data) = split(rest).map_err(PourError::Url)?;
     if head.is_base64 {
-        let compact: Vec<u8> = data.bytes().filter(|byte| *byte != b'\n').collect();
-        return BASE64.decode(compact).map_err(|_| "the data is not base64");
+        return pour_base64(data, sink);
     }
     if data.chars().any(|character| !is_url_character(character)) {
-        return Err("the data has a character that has to be escaped");
+        return Err(PourError::Url("the data has a character that has to be escaped"));
     }
-    unescape(data)
+    pour_escaped(data, sink)
+}
+
+fn pour_base64(data: &str, sink: &mut impl Write) -> Result<(), PourError> {
+    const FAULT: PourError = PourError::Url("the data is not base64");
+    let mut encoded = data.bytes().filter(|byte| *byte != b'\n').peekable();
+    let (mut chunk, mut decoded) = (Vec::with_capacity(CHUNK_BYTES), Vec::new());
+    while encoded.peek().is_some() {
+        chunk.clear();
+        chunk.extend(encoded.by_ref().take(CHUNK_BYTES));
+        // Padding ends the data, not a chunk of it.
+        if encoded.peek().is_some() && chunk.ends_with(b"=") {
+            return Err(FAULT);
+        }
+        decoded.clear();
+        BASE64.decode_vec(&chunk, &mut decoded).map_err(|_| FAULT)?;
+        sink.write_all(&decoded).map_err(|_| PourError::Sink)?;
+    }
+    Ok(())
 }
 
 struct Head {
@@ -101,26 +157,42 @@ fn is_url_character(character: char) -> bool {
     character.is_ascii_graphic() && !"<>#\"{}|\\^[]`".contains(character)
 }
 
-fn unescape(data: &str) -> Result<Vec<u8>, &'static str> {
+fn pour_escaped(data: &str, sink: &mut impl Write) -> Result<(), PourError> {
     let mut bytes = data.bytes();
-    let mut unescaped = Vec::with_capacity(data.len());
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES.min(data.len()));
     while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            unescaped.push(byte);
-            continue;
+        if byte == b'%' {
+            let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+            let (Some(high), Some(low)) = (digit(), digit()) else {
+                return Err(PourError::Url("a `%` is not followed by two hex digits"));
+            };
+            chunk.push(u8::try_from(high * 16 + low).expect("two hex digits make a byte"));
+        } else {
+            chunk.push(byte);
         }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err("a `%` is not followed by two hex digits");
-        };
-        unescaped.push(u8::try_from(high * 16 + low).expect("two hex digits make a byte"));
+        if chunk.len() == CHUNK_BYTES {
+            sink.write_all(&chunk).map_err(|_| PourError::Sink)?;
+            chunk.clear();
+        }
     }
-    Ok(unescaped)
+    sink.write_all(&chunk).map_err(|_| PourError::Sink)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_urls() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        let encoded = base64::prelude::BASE64_STANDARD.encode(&bytes);
+        assert_eq!(decode(&format!("data:;base64,{encoded}")).unwrap(), bytes);
+        let escaped: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(decode(&format!("data:,{escaped}")).unwrap(), bytes);
+        // Padding in the middle, just where a chunk ends.
+        let padded = format!("{}YQ=={}", "a".repeat(CHUNK_BYTES - 4), "a".repeat(8));
+        assert!(decode(&format!("data:;base64,{padded}")).is_err());
+    }
 
     #[test]
     fn urls() {

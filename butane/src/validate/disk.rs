@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::{Check, optional_path, path_fault, required_path};
 use crate::tree::Tree;
-use crate::version::Spec;
 use crate::version::since::{FCOS_1_3, FCOS_1_6};
+use crate::version::{Base, Spec};
 
 /// Below this many MiB the operating system has no room to update itself.
 const ROOT_MEBIBYTES: i64 = 8192;
@@ -150,9 +150,16 @@ pub(crate) fn mount_unit(filesystem: &Tree, check: &mut Check) {
     if filesystem.flag("with_mount_unit") != Some(true) {
         return;
     }
-    if filesystem.lacks("format") {
+    let has_format = !filesystem.lacks("format");
+    if !has_format {
         check.error(&filesystem.place_of("format"), "a mount unit needs the `format`");
-    } else if filesystem.text("format") != Some("swap") && filesystem.lacks("path") {
+    }
+    // Swap has units of its own from fcos 1.4.0 on; from then on, too, one missing field is enough to be told of.
+    let needs_path = match check.target().base >= Base::V0_4 {
+        true => has_format && filesystem.text("format") != Some("swap"),
+        false => true,
+    };
+    if needs_path && filesystem.lacks("path") {
         check.error(&filesystem.place_of("path"), "a mount unit needs the `path`");
     }
 }

@@ -7,11 +7,15 @@ pub(crate) mod boot_device;
 pub(crate) mod data_url;
 pub(crate) mod disk;
 pub(crate) mod grub;
+pub(crate) mod hash;
 pub(crate) mod ignition;
+mod inner;
+pub(crate) mod install;
 pub(crate) mod luks;
 pub(crate) mod mode;
 pub(crate) mod openshift;
 pub(crate) mod quadlet;
+pub(crate) mod referenced;
 pub(crate) mod resource;
 pub(crate) mod storage;
 pub(crate) mod tree;
@@ -79,6 +83,16 @@ pub(crate) fn ignition(
         duplicates(tree, ty, check);
         (ty.rules.ignition)(tree, check);
     });
+}
+
+/// Applies only the rule that items of a list differ: merging would make one of those that are the same.
+pub(crate) fn repeats(
+    tree: &Tree,
+    ty: &'static Type,
+    target: &'static Target,
+    findings: &mut Findings,
+) {
+    walk(tree, ty, &mut Check { findings, target }, |ty, tree, check| duplicates(tree, ty, check));
 }
 
 /// Applies a rule that no table names.

@@ -1,6 +1,6 @@
 //! MachineConfigs: what they have to say, and what OpenShift takes.
 
-use super::{Check, disk, url};
+use super::{Check, disk, resource, url};
 use crate::tree::{Origin, Tree, Value};
 
 /// The label that says for which machines a MachineConfig is.
@@ -72,8 +72,11 @@ fn cex_argument(config: &Tree, section: Option<&Tree>, check: &mut Check) {
             None => config.origin.below("openshift").below("kernel_arguments"),
         };
         check
-            .error(&origin, "the machine does not find the key of its crypto card")
-            .hint(format!("add `{CEX_ARGUMENT}`"));
+            .error(
+                &origin,
+                "with `cex` on the root disk, the kernel has to be told where the key is",
+            )
+            .hint(format!("add `{CEX_ARGUMENT}` to `openshift.kernel_arguments`"));
     }
 }
 
@@ -99,7 +102,7 @@ pub(crate) fn finished(config: &Tree, check: &mut Check) {
     }
     for file in section("storage", "files") {
         if let Some(contents) = file.get("contents")
-            && let Some(source) = contents.text("source")
+            && let Some(source) = resource::written_source(contents)
             && url::parse(source).is_ok_and(|url| url.scheme != "data")
         {
             check
@@ -107,17 +110,19 @@ pub(crate) fn finished(config: &Tree, check: &mut Check) {
                 .hint("put them into the config, with `inline` or `local`");
         }
         if version.minor >= 10 && file.integer("mode").is_some_and(|mode| mode & !0o777 != 0) {
-            check.error(
-                &file.place_of("mode"),
-                "OpenShift does not set the setuid, setgid and sticky bits",
-            );
+            check
+                .error(
+                    &file.place_of("mode"),
+                    "OpenShift does not set the setuid, setgid and sticky bits",
+                )
+                .hint("a mode has three octal digits here: `0755`");
         }
     }
     for user in section("passwd", "users") {
         if user.text("name").is_some_and(|name| name != "core") {
             check
-                .error(&user.place_of("name"), "OpenShift knows one user for people")
-                .hint("it is `core`");
+                .error(&user.place_of("name"), "OpenShift manages no user but `core`")
+                .hint("give the keys to `core`");
         }
     }
 }

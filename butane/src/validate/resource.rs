@@ -1,6 +1,6 @@
 //! Contents: where they come from, what they have to be, how they are asked for.
 
-use super::{Check, url};
+use super::{Check, hash, url};
 use crate::tree::Tree;
 use crate::version::{Base, Spec};
 
@@ -36,14 +36,20 @@ pub(crate) fn resource(resource: &Tree, check: &mut Check) {
     {
         check.error(&verification.place_of("hash"), "there are no contents to verify");
     }
-    if let Some(source) = resource.some_text("source")
+    if let Some(source) = written_source(resource).filter(|source| !source.is_empty())
         && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&resource.place_of("source"), fault);
     }
+    hash::matches(resource, check);
     if !resource.items("httpHeaders").is_empty() {
         headers_fit(resource, check);
     }
+}
+
+/// The URL that a person wrote. Those of contents in the config are made by rule, and may be long.
+pub(super) fn written_source(resource: &Tree) -> Option<&str> {
+    resource.get("source").filter(|source| !source.is_data())?.as_text()
 }
 
 fn headers_fit(resource: &Tree, check: &mut Check) {
@@ -94,7 +100,7 @@ pub(crate) fn verification(section: &Tree, check: &mut Check) {
 
 /// Spec 3.0.0: a reference to a config.
 pub(crate) fn optional_source(reference: &Tree, check: &mut Check) {
-    if let Some(source) = reference.some_text("source")
+    if let Some(source) = written_source(reference).filter(|source| !source.is_empty())
         && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&reference.place_of("source"), fault);
@@ -103,7 +109,7 @@ pub(crate) fn optional_source(reference: &Tree, check: &mut Check) {
 
 /// Spec 3.0.0: a reference to a certificate.
 pub(crate) fn certificate(reference: &Tree, check: &mut Check) {
-    if let Some(source) = reference.text("source")
+    if let Some(source) = written_source(reference)
         && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&reference.place_of("source"), fault);
@@ -114,7 +120,7 @@ pub(crate) fn certificate(reference: &Tree, check: &mut Check) {
 pub(crate) fn required_source(resource: &Tree, check: &mut Check) {
     if resource.lacks("source") {
         check.error(&resource.origin, "`source`, `inline` or `local` is missing");
-    } else if let Some(source) = resource.text("source")
+    } else if let Some(source) = written_source(resource)
         && let Err(fault) = url::source(source, check.spec())
     {
         check.error(&resource.origin, fault);

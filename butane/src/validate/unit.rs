@@ -1,8 +1,6 @@
 //! Units and drop-ins.
 
-use std::collections::HashMap;
-
-use super::{Check, unit_file};
+use super::{Check, install, unit_file};
 use crate::tree::Tree;
 
 const SUFFIXES: [&str; 12] = [
@@ -31,17 +29,10 @@ pub(crate) fn unit(unit: &Tree, check: &mut Check) {
             .error(&unit.place_of("name"), format!("`{name}` does not end like a unit"))
             .hint("`.service`, for example");
     }
-    let Some(contents) = unit.text("contents") else { return };
-    match unit_file::check(contents) {
-        Err(fault) => drop(check.error(&unit.place_of("contents"), fault)),
-        Ok(file) => {
-            if unit.flag("enabled") == Some(true) && !contents.is_empty() && !file.has_install {
-                let message =
-                    "the unit is enabled, and without options in `[Install]` that does nothing";
-                check.warning(&unit.place_of("contents"), message);
-            }
-        }
+    if let Some(Err(fault)) = unit.text("contents").map(unit_file::check) {
+        check.error(&unit.place_of("contents"), fault);
     }
+    install::unit(unit, check);
 }
 
 /// Butane: contents come from one place.
@@ -68,31 +59,4 @@ pub(crate) fn dropin(dropin: &Tree, check: &mut Check) {
 fn suffix(name: &str) -> Option<&str> {
     let name = name.rsplit('/').next().unwrap_or(name);
     name.rsplit_once('.').map(|(_, suffix)| suffix)
-}
-
-/// All units: an instance is enabled by its template.
-pub(crate) fn instances(systemd: &Tree, check: &mut Check) {
-    let units = systemd.items("units");
-    let by_name: HashMap<&str, &Tree> =
-        units.iter().filter_map(|unit| Some((unit.text("name")?, unit))).collect();
-    for unit in units.iter().filter(|unit| unit.flag("enabled") == Some(true)) {
-        let name = unit.text("name").unwrap_or_default();
-        let Some((stem, _)) = name
-            .strip_suffix(".service")
-            .and_then(|name| name.split_once('@'))
-            .filter(|(stem, instance)| !stem.is_empty() && !instance.is_empty())
-        else {
-            continue;
-        };
-        let template = format!("{stem}@.service");
-        let contents = by_name.get(template.as_str()).and_then(|unit| unit.some_text("contents"));
-        if let Some(Ok(file)) = contents.map(unit_file::check)
-            && !file.has_install
-        {
-            let message = format!(
-                "`{template}` has no options in `[Install]`, so that enabling an instance does nothing"
-            );
-            check.warning(&unit.place_of("contents"), message);
-        }
-    }
 }

@@ -37,6 +37,8 @@ pub enum Source {
 pub struct GoProgram {
     /// The package to build.
     pub package: &'static str,
+    /// Source files of our own, beside `go.mod`; the package is then `.`, and calls others as a library.
+    pub files: &'static [GoFile],
     /// What the linker is told: `-X` sets the version the program gives itself, without which some refuse to run.
     pub ldflags: &'static str,
     /// Text of the module's `go.mod`.
@@ -45,6 +47,15 @@ pub struct GoProgram {
     pub go_sum: &'static str,
     /// Headers the build needs, as a file and the packages that have it.
     pub headers: &'static [Header],
+}
+
+/// A source file of a program of our own.
+#[derive(Debug)]
+pub struct GoFile {
+    /// Its name.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: &'static str,
 }
 
 /// A file that a build needs, and where it comes from.
@@ -146,9 +157,29 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("0.29.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/butane/internal",
+            files: &[],
             ldflags: "-X github.com/coreos/butane/internal/version.Raw=v0.29.0",
             go_mod: include_str!("../../peers/butane/go.mod"),
             go_sum: include_str!("../../peers/butane/go.sum"),
+            headers: &[],
+        }),
+    },
+    PeerSpec {
+        name: "butane-batch",
+        purpose: "compile many Butane configs with the reference, in one process",
+        version: Some("0.29.0"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[
+                GoFile { name: "main.go", text: include_str!("../../peers/butane-batch/main.go") },
+                GoFile {
+                    name: "fields.go",
+                    text: include_str!("../../peers/butane-batch/fields.go"),
+                },
+            ],
+            ldflags: "-X main.version=0.29.0",
+            go_mod: include_str!("../../peers/butane-batch/go.mod"),
+            go_sum: include_str!("../../peers/butane-batch/go.sum"),
             headers: &[],
         }),
     },
@@ -186,6 +217,7 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("2.24.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/ignition/v2/internal",
+            files: &[],
             ldflags: IGNITION_LDFLAGS,
             go_mod: IGNITION_GO_MOD,
             go_sum: IGNITION_GO_SUM,
@@ -201,6 +233,7 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("2.24.0"),
         source: Source::Go(GoProgram {
             package: "github.com/coreos/ignition/v2/validate",
+            files: &[],
             ldflags: IGNITION_LDFLAGS,
             go_mod: IGNITION_GO_MOD,
             go_sum: IGNITION_GO_SUM,
@@ -245,7 +278,11 @@ impl PeerSpec {
     /// The folder of this peer in the cache, named after what it is made from. `None` for what the system installs.
     pub fn cache_folder(&self) -> Option<PathBuf> {
         let key = match &self.source {
-            Source::Go(go) => cache::key(&[go.go_mod, go.go_sum, go.package, go.ldflags]),
+            Source::Go(go) => {
+                let texts = go.files.iter().map(|file| file.text);
+                let parts = [go.go_mod, go.go_sum, go.package, go.ldflags];
+                cache::key(&parts.into_iter().chain(texts).collect::<Vec<_>>())
+            }
             Source::Crate(program) => cache::key(&[program.name, program.version]),
             Source::Wheel(program) => cache::key(&[program.package, program.sha256]),
             Source::Tree(tree) => cache::key(&[tree.release, tree.packages, tree.prepare]),
@@ -288,7 +325,10 @@ mod tests {
     fn go_peers_are_pinned_to_the_version_they_name() {
         for peer in PEERS {
             let (Source::Go(go), Some(version)) = (&peer.source, peer.version) else { continue };
-            let (repository, _) = go.package.rsplit_once('/').unwrap();
+            let repository = match go.package.rsplit_once('/') {
+                Some((repository, _)) => repository,
+                None => "github.com/coreos/butane",
+            };
             let line = format!("\t{repository} v{version}");
             assert!(go.go_mod.lines().any(|l| l.starts_with(&line)), "no {line:?} in go.mod");
             assert!(go.go_sum.contains(&format!("{repository} v{version} h1:")), "{}", peer.name);

@@ -38,6 +38,9 @@ pub(super) fn build(
     let module = tempfile::tempdir()?;
     fs::write(module.path().join("go.mod"), program.go_mod)?;
     fs::write(module.path().join("go.sum"), program.go_sum)?;
+    for file in program.files {
+        fs::write(module.path().join(file.name), file.text)?;
+    }
     // Without C in it a program runs on any machine; with headers asked for, C is the point.
     let cgo = if program.headers.is_empty() { "0" } else { "1" };
     entry::make(peer, |folder| {

@@ -1,6 +1,7 @@
 //! Text → tree. libyaml's event parser underneath; the tree is built without recursion.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -34,13 +35,53 @@ pub struct Stream {
 /// Reported with their place: bytes that are not UTF-8, control characters, syntax errors, keys that occur twice,
 /// unknown anchors, and texts past [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
 pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
-    if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
-        report.error(Place::START, "", message);
+    if !is_small_enough(bytes, report) {
         return None;
     }
     let text = decode(bytes, report)?;
-    Builder::new(report).build(text)
+    let mut builder = Builder::new(report);
+    builder.read(text, Documents::First)?;
+    Some(Stream { first: builder.roots.pop(), second: builder.second })
+}
+
+/// Reads every document of `bytes`, in order; one that holds nothing is null. `None` means that errors were reported.
+///
+/// Reported is what [`parse`] reports, except for keys that occur twice: the caller knows which mappings are read, and
+/// asks for their [`repeated_keys`]. Anchors are known in their own document only.
+pub fn parse_all(bytes: &[u8], report: &mut Report) -> Option<Vec<Yaml>> {
+    if !is_small_enough(bytes, report) {
+        return None;
+    }
+    let text = decode(bytes, report)?;
+    let mut builder = Builder::new(report);
+    builder.refuses_repeats = false;
+    builder.read(text, Documents::All)?;
+    Some(builder.roots)
+}
+
+/// The keys of a mapping that are there already, each with what is wrong with it.
+///
+/// YAML 1.2 section 3.2.1.1: the keys of a mapping are unique.
+pub fn repeated_keys(entries: &[(Yaml, Yaml)]) -> Vec<(&Yaml, String)> {
+    let mut lines = HashMap::with_capacity(entries.len());
+    let mut repeated = Vec::new();
+    for (key, _) in entries {
+        let Value::Scalar(scalar) = &key.value else { continue };
+        match lines.entry(scalar.text.as_str()) {
+            Entry::Vacant(entry) => drop(entry.insert(key.place.line)),
+            Entry::Occupied(entry) => repeated
+                .push((key, format!("`{}` is already set in line {}", scalar.text, entry.get()))),
+        }
+    }
+    repeated
+}
+
+fn is_small_enough(bytes: &[u8], report: &mut Report) -> bool {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
+        report.error(Place::START, "", message);
+    }
+    bytes.len() <= MAX_BYTES
 }
 
 /// The text, checked for what libyaml's reader would refuse without saying where.
@@ -80,10 +121,30 @@ fn place(mark: Mark) -> Place {
     Place { line: count(mark.line), column: count(mark.column) }
 }
 
-/// A value that other values may be named by, and how many values it stands for with all aliases written out.
+/// How large a value is with all aliases written out.
+#[derive(Clone, Copy)]
+struct Size {
+    values: usize,
+    /// How many lists and mappings are in each other.
+    depth: usize,
+}
+
+impl Size {
+    const SCALAR: Size = Size { values: 1, depth: 0 };
+}
+
+/// A value that other values may be named by.
 struct Anchor {
     value: Rc<Yaml>,
-    values: usize,
+    size: Size,
+}
+
+/// How much of a text is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Documents {
+    /// The first document; only the place of the second is looked for.
+    First,
+    All,
 }
 
 /// A list or mapping that is still open.
@@ -93,14 +154,18 @@ struct Open {
     anchor: Option<String>,
     items: Vec<Yaml>,
     is_map: bool,
-    values: usize,
+    size: Size,
 }
 
 struct Builder<'r> {
     report: &'r mut Report,
     open: Vec<Open>,
     anchors: HashMap<String, Anchor>,
-    root: Option<Yaml>,
+    /// One of each document.
+    roots: Vec<Yaml>,
+    /// Start of the second document, when it was not read.
+    second: Option<Place>,
+    refuses_repeats: bool,
     has_errors: bool,
     /// Length of a text whose last line was ended here, in bytes.
     unended: Option<u64>,
@@ -113,14 +178,17 @@ impl<'r> Builder<'r> {
             report,
             open: Vec::new(),
             anchors: HashMap::new(),
-            root: None,
+            roots: Vec::new(),
+            second: None,
+            refuses_repeats: true,
             has_errors: false,
             unended: None,
             last_line_is_blank: false,
         }
     }
 
-    fn build(mut self, text: &str) -> Option<Stream> {
+    /// Fills [`roots`](Self::roots); `None` means that errors were reported.
+    fn read(&mut self, text: &str, wanted: Documents) -> Option<()> {
         // libyaml-safer 0.3 panics on a block scalar whose last line has no end. Its value is set right in `take`.
         let ended;
         let mut input = if text.ends_with(['\n', '\r']) {
@@ -160,17 +228,18 @@ impl<'r> Builder<'r> {
             match &event.data {
                 EventData::DocumentStart { .. } => {
                     documents += 1;
-                    if documents == 2 {
-                        let stream = Stream { first: self.root, second: Some(start) };
-                        return (!self.has_errors).then_some(stream);
+                    if documents == 2 && wanted == Documents::First {
+                        self.second = Some(start);
+                        break;
                     }
+                    self.anchors.clear();
                 }
                 EventData::StreamEnd => break,
                 _ => {}
             }
             self.take(start, event)?;
         }
-        (!self.has_errors).then_some(Stream { first: self.root, second: None })
+        (!self.has_errors).then_some(())
     }
 
     /// Takes one event; `None` stops the reading.
@@ -183,20 +252,24 @@ impl<'r> Builder<'r> {
                     take_back_line_end(&mut value, self.last_line_is_blank);
                 }
                 let scalar = Scalar { text: value, style: scalar_style(style) };
-                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, 1)
+                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, Size::SCALAR)
             }
             EventData::SequenceStart { anchor, tag, .. } => self.start(place, tag, anchor, false),
             EventData::MappingStart { anchor, tag, .. } => self.start(place, tag, anchor, true),
             EventData::SequenceEnd | EventData::MappingEnd => {
                 let open = self.open.pop().expect("libyaml balances its events");
-                let (anchor, values) = (open.anchor.clone(), open.values);
+                let (anchor, size) = (open.anchor.clone(), open.size);
                 let yaml = self.close(open);
-                self.add(yaml, anchor, values)
+                self.add(yaml, anchor, size)
             }
             EventData::Alias { anchor } => match self.anchors.get(&anchor) {
                 Some(target) => {
-                    let (value, values) = (Value::Alias(Rc::clone(&target.value)), target.values);
-                    self.add(Yaml { place, tag: None, value }, None, values)
+                    let (value, size) = (Value::Alias(Rc::clone(&target.value)), target.size);
+                    if self.open.len() + size.depth > MAX_DEPTH {
+                        self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
+                        return None;
+                    }
+                    self.add(Yaml { place, tag: None, value }, None, size)
                 }
                 None => {
                     self.error(
@@ -224,18 +297,26 @@ impl<'r> Builder<'r> {
             self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
             return None;
         }
-        self.open.push(Open { place, tag, anchor, items: Vec::new(), is_map, values: 1 });
+        self.open.push(Open {
+            place,
+            tag,
+            anchor,
+            items: Vec::new(),
+            is_map,
+            size: Size { values: 1, depth: 1 },
+        });
         Some(())
     }
 
-    fn add(&mut self, yaml: Yaml, anchor: Option<String>, values: usize) -> Option<()> {
+    fn add(&mut self, yaml: Yaml, anchor: Option<String>, size: Size) -> Option<()> {
         if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), values });
+            self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), size });
         }
         match self.open.last_mut() {
             Some(parent) => {
-                parent.values = parent.values.saturating_add(values);
-                if parent.values > MAX_VALUES {
+                parent.size.values = parent.size.values.saturating_add(size.values);
+                parent.size.depth = parent.size.depth.max(size.depth + 1);
+                if parent.size.values > MAX_VALUES {
                     self.error(
                         yaml.place,
                         &format!("more than {MAX_VALUES} values with all aliases written out"),
@@ -244,7 +325,7 @@ impl<'r> Builder<'r> {
                 }
                 parent.items.push(yaml);
             }
-            None => self.root = Some(yaml),
+            None => self.roots.push(yaml),
         }
         Some(())
     }
@@ -256,33 +337,16 @@ impl<'r> Builder<'r> {
             while let (Some(key), Some(value)) = (items.next(), items.next()) {
                 entries.push((key, value));
             }
-            self.check_keys(&entries);
+            if self.refuses_repeats {
+                for (key, message) in repeated_keys(&entries) {
+                    self.error(key.place, &message);
+                }
+            }
             Value::Map(entries)
         } else {
             Value::List(open.items)
         };
         Yaml { place: open.place, tag: open.tag, value }
-    }
-
-    /// YAML 1.2 section 3.2.1.1: the keys of a mapping are unique.
-    fn check_keys(&mut self, entries: &[(Yaml, Yaml)]) {
-        let mut seen = HashSet::with_capacity(entries.len());
-        let mut doubles = Vec::new();
-        for (key, _) in entries {
-            if let Value::Scalar(scalar) = &key.value
-                && !seen.insert(scalar.text.as_str())
-            {
-                let first = entries
-                    .iter()
-                    .find(|(k, _)| k.as_scalar().is_some_and(|s| s.text == scalar.text));
-                let line = first.map_or(0, |(k, _)| k.place.line);
-                doubles
-                    .push((key.place, format!("`{}` is already set in line {line}", scalar.text)));
-            }
-        }
-        for (place, message) in doubles {
-            self.error(place, &message);
-        }
     }
 
     fn error(&mut self, place: Place, message: &str) {
@@ -361,6 +425,10 @@ mod tests {
         let mut report = Report::new("f");
         assert!(parse(bomb.as_bytes(), &mut report).is_none());
         assert!(report.to_string().contains("values with all aliases written out"), "{report}");
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = nested(MAX_DEPTH / 2);
+        let text = format!("a: &a {deep}\nb: {}\n", deep.replace("[]", "[*a]"));
+        check(text, &format!("f:2:{}: nested deeper than {MAX_DEPTH} levels", 4 + MAX_DEPTH / 2));
     }
 
     #[test]
@@ -406,6 +474,29 @@ mod tests {
             Some(Place { line: 2, column: 1 })
         );
         assert_eq!(parse(b"# nothing\n", &mut report).unwrap().first, None);
+        assert_eq!(parse(b"a: 1\n---\n{[", &mut report).unwrap().second.unwrap().line, 2);
         assert_eq!(parse("\u{feff}a: 1\r\n".as_bytes(), &mut report).unwrap().second, None);
+    }
+
+    #[test]
+    fn all_documents() {
+        for (text, expected) in [
+            ("a: 1\n---\nb: 2\n...\n---\n- c", vec![(1, false), (3, false), (6, false)]),
+            ("# nothing\n", vec![]),
+            ("a: 1\n---\n", vec![(1, false), (3, true)]),
+            ("a: 1\n---\n# nothing\n", vec![(1, false), (4, true)]),
+            ("a: 1\n...\n", vec![(1, false)]),
+            ("---\n--- # b\nb: 1", vec![(2, true), (3, false)]),
+        ] {
+            let mut report = Report::new("f");
+            let roots = parse_all(text.as_bytes(), &mut report).unwrap();
+            let found: Vec<(u32, bool)> =
+                roots.iter().map(|root| (root.place.line, root.is_null())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+        let mut report = Report::new("f");
+        assert_eq!(parse_all(b"a: 1\na: 2\n", &mut report).unwrap().len(), 1);
+        assert_eq!(parse_all(b"a: &b 1\n---\nc: *b\n", &mut report), None);
+        assert_eq!(report.to_string(), "f:3:4: `*b` names an anchor that is not set above");
     }
 }

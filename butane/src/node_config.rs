@@ -4,10 +4,10 @@ use basalt_model::node::Node;
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
-use crate::compile::{Layout, Lowered, Options, Output, Warnings, finish, judge, to_tree};
-use crate::merge::{Change, ChangeKind, merge};
+use crate::compile::{Layout, Lowered, Options, Output, Warnings, finish, judge};
+use crate::compose::{Source, join, lower_file};
+use crate::merge::{Change, ChangeKind};
 use crate::node;
-use crate::schema::config::CONFIG;
 use crate::tree::{Findings, Tree};
 use crate::version::Target;
 
@@ -42,27 +42,24 @@ pub fn compile_node(
     let file = format!("{}.bu", node.name);
     let mut findings = Findings::new(&file);
     let options = Options { files_dir, warnings: Warnings::Allowed, output: Output::Ignition };
-    let base =
-        to_tree(&file, butane.as_bytes(), &Options { files_dir: None, ..options }, &mut findings);
-    let compiled: Vec<_> = extras
-        .iter()
-        .map(|extra| to_tree(&extra.file, &extra.bytes, &options, &mut findings))
-        .collect();
-    let merged = base.map(|base| {
-        let (mut config, target) = (base.config, base.target);
-        for extra in compiled.into_iter().flatten() {
-            if !refuse_target(&extra, target, &mut findings) {
-                continue;
+    let own = Source { file: &file, bytes: butane.as_bytes() };
+    let mut parts = lower_file(own, &Options { files_dir: None, ..options }, &mut findings);
+    let target = parts.first().map(|base| base.target);
+    for extra in extras {
+        let source = Source { file: &extra.file, bytes: &extra.bytes };
+        for part in lower_file(source, &options, &mut findings) {
+            if target.is_some_and(|target| refuse_target(&part, target, &mut findings)) {
+                refuse_replacement(&part.config, &mut findings);
+                parts.push(part);
             }
-            refuse_replacement(&extra.config, &mut findings);
-            let mut changes = Vec::new();
-            config = merge(config, extra.config, &CONFIG, target, &mut changes);
-            changes.iter().for_each(|change| judge_change(change, &file, &mut findings));
         }
-        judge(&config, target, options.output, &mut findings);
-        Lowered { config, ..base }
+    }
+    let joined = join(parts, &mut findings).map(|(joined, changes)| {
+        changes.iter().for_each(|change| judge_change(change, &file, &mut findings));
+        judge(&joined.config, joined.target, options.output, &mut findings);
+        joined
     });
-    let (config, report) = finish(merged, findings, &options);
+    let (config, report) = finish(joined, findings, &options);
     let config = config.map(|config| NodeConfig { butane, ignition: config.text(Layout::Pretty) });
     (config, report)
 }
@@ -99,8 +96,8 @@ fn judge_change(change: &Change, basalt: &str, findings: &mut Findings) {
     if change.kind == ChangeKind::Added && !is_own {
         return;
     }
-    // The version stands in every config, and drop-ins are how a unit is meant to be changed.
-    if change.path == "ignition.version" || change.path == "systemd.units.dropins" {
+    // Drop-ins are how a unit is meant to be changed.
+    if change.path == "systemd.units.dropins" {
         return;
     }
     let owner = if &*change.parent.file == basalt {

@@ -1,0 +1,145 @@
+//! `cargo xtask butane`: the Butane compiler as a program, in the place of the reference's.
+//!
+//! Reads everything first, compiles, reports, and writes last, so that nothing is written when something is wrong.
+
+pub(crate) mod arguments;
+mod deliver;
+mod diagnostics;
+mod excerpt;
+mod input;
+mod size;
+mod visible;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use basalt_butane::{
+    Composed, Layout, Options, Output, Source, Values, VerifyError, Warnings, compile_all,
+    verify_units,
+};
+use basalt_model::report::{Report, Severity};
+
+pub(crate) use arguments::Arguments;
+use deliver::deliver;
+use input::Input;
+use visible::visible;
+
+use crate::progress::Progress;
+use crate::{FAILED, cli};
+
+/// The version of the reference compiler whose configs, rules and options this one has.
+const REFERENCE: &str = "v0.29.0";
+
+/// What verifies units, as the build machine's PATH has it.
+const SYSTEMD_ANALYZE: &str = "systemd-analyze";
+
+/// Wrong usage.
+const USAGE: u8 = 2;
+
+/// Runs the verb. Findings go to stderr; the exit code is 1 when there are errors among them.
+///
+/// # Errors
+/// When a file cannot be read, or the result cannot be written.
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
+    if arguments.has_deprecated_input() {
+        say("Flag --input has been deprecated, specify filename directly on command line\n");
+    }
+    let names = match arguments.inputs() {
+        Ok(names) => names,
+        Err(error) => {
+            say(&error.render().to_string());
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    if arguments.help || arguments.help_summary {
+        return deliver(None, |out| out.write_all(help(arguments).as_bytes()));
+    }
+    if arguments.version {
+        let own = env!("CARGO_PKG_VERSION");
+        return deliver(None, |out| writeln!(out, "Butane {REFERENCE} (Basalt {own})"));
+    }
+    let inputs: Vec<Input> =
+        names.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
+    let value_files: Vec<Input> =
+        arguments.vars.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
+
+    let sources: Vec<Source> = inputs.iter().map(Input::source).collect();
+    let files: Vec<_> = value_files.iter().map(Input::values).collect();
+    let values = Values { arguments: &arguments.var, files: &files };
+    let options = Options {
+        files_dir: arguments.files_dir(),
+        // A warning stays a warning with `--strict`; it is the end that differs.
+        warnings: Warnings::Allowed,
+        output: if arguments.raw { Output::Ignition } else { Output::Variant },
+    };
+    let Composed { config, mut report, overrides } = compile_all(&sources, &values, &options);
+
+    let mut text = Vec::new();
+    if let Some(config) = config.as_ref().filter(|_| arguments.verify_units) {
+        let program = Path::new(SYSTEMD_ANALYZE);
+        match verify_units(config.ignition(), &sources, options.files_dir, program) {
+            Ok(more) => report.absorb(more),
+            Err(error @ (VerifyError::Missing(_) | VerifyError::TooOld(_))) => {
+                writeln!(
+                    text,
+                    "note: {error}{}",
+                    error.hint().map_or(String::new(), |hint| format!("; {hint}"))
+                )?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    diagnostics::print(&report, &sources, arguments.style(), &mut text)?;
+    if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
+        writeln!(text, "note: the files directory `{}` is not a folder", visible(folder.as_str()))?;
+    }
+    for replaced in overrides.iter().filter(|_| !progress.is_quiet()) {
+        writeln!(text, "note: {}", visible(&replaced.to_string()))?;
+    }
+    say(&String::from_utf8_lossy(&text));
+    let Some(config) = config else {
+        say(&format!("Error translating config: {}\n", count(&report)));
+        return Ok(ExitCode::from(FAILED));
+    };
+    if arguments.strict && !report.is_empty() {
+        say("Config produced warnings and --strict was specified\n");
+        return Ok(ExitCode::from(FAILED));
+    }
+    let layout = if arguments.pretty { Layout::Pretty } else { Layout::Compact };
+    match arguments.size {
+        _ if arguments.check => Ok(ExitCode::SUCCESS),
+        Some(format) => {
+            let report = basalt_butane::size::size(&config, layout);
+            deliver(arguments.output(), |out| size::print(&report, format, out))
+        }
+        None => deliver(arguments.output(), |mut out| config.write(layout, &mut out)),
+    }
+}
+
+/// `2 errors, 1 warning`.
+fn count(report: &Report) -> String {
+    let count = |severity, word: &str| {
+        let number = report.sorted().iter().filter(|f| f.severity == severity).count();
+        format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+    };
+    let errors = count(Severity::Error, "error");
+    match count(Severity::Warning, "warning") {
+        warnings if warnings.starts_with("0 ") => errors,
+        warnings => format!("{errors}, {warnings}"),
+    }
+}
+
+/// Writes to standard error. When nobody reads it any more, the exit status still says how it ended.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn help(arguments: &Arguments) -> String {
+    let mut command = cli::command();
+    command.build();
+    let verb = command.find_subcommand_mut("butane").expect("this is the verb of that name");
+    let help = if arguments.help { verb.render_long_help() } else { verb.render_help() };
+    help.to_string()
+}
