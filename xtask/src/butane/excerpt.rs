@@ -40,7 +40,7 @@ pub(super) struct Shown {
 
 impl<'t> Lines<'t> {
     /// Keeps the lines around each of `lines`, which count from 1.
-    pub(super) fn around(text: &'t Cow<'_, str>, lines: impl Iterator<Item = u32>) -> Lines<'t> {
+    pub(super) fn around(text: &'t str, lines: impl Iterator<Item = u32>) -> Lines<'t> {
         let wanted: BTreeSet<u32> = lines
             .flat_map(|line| line.saturating_sub(CONTEXT)..=line.saturating_add(CONTEXT))
             .collect();
