@@ -65,9 +65,7 @@ enum Resolved<'y> {
 impl Decoder<'_> {
     /// `None` is null: the field is as if it were not there.
     fn value(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Option<Tree> {
-        let is_plain =
-            matches!(yaml.resolved().tag.as_deref(), None | Some("!" | "tag:yaml.org,2002:null"));
-        if is_plain && yaml.is_null() {
+        if is_null(yaml) {
             // Text that is always there is empty, and what is said of that belongs here.
             let is_always_there = matches!(kind, Kind::RequiredText | Kind::FilledText);
             self.findings.note_null(&origin);
@@ -217,9 +215,15 @@ impl Decoder<'_> {
                 self.unknown(ty, name, origin.below(name).at(self.place(key)));
                 continue;
             };
-            if let Some(tree) =
-                self.value(value, field.kind, origin.below(name).at(self.place(value)))
+            let origin = origin.below(name).at(self.place(value));
+            if let (Kind::Map(ty), Language::Butane(_)) = (field.kind, self.language)
+                && is_null(value)
             {
+                self.findings
+                    .warning(&origin, format!("{} is null, which says nothing", ty.name))
+                    .hint("leave the key away, or write what belongs below it");
+            }
+            if let Some(tree) = self.value(value, field.kind, origin) {
                 found.push((name, tree));
             }
         }
@@ -294,6 +298,11 @@ impl Decoder<'_> {
             finding.hint(hint);
         }
     }
+}
+
+fn is_null(yaml: &Yaml) -> bool {
+    (yaml.is_null() && matches!(yaml.resolved().tag.as_deref(), None | Some("!")))
+        || matches!(resolve(yaml), Some(Resolved::Null))
 }
 
 /// `None` is no scalar, or one whose tag says what its text does not.

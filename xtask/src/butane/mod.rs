@@ -7,6 +7,7 @@ mod deliver;
 mod diagnostics;
 mod excerpt;
 mod input;
+mod overrides;
 mod size;
 mod visible;
 
@@ -95,7 +96,8 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
         writeln!(text, "note: the files directory `{}` is not a folder", visible(folder.as_str()))?;
     }
-    for replaced in overrides.iter().filter(|_| !progress.is_quiet()) {
+    let is_said = arguments.overrides.is_none() && !progress.is_quiet();
+    for replaced in overrides.iter().filter(|_| is_said) {
         writeln!(text, "note: {}", visible(&replaced.to_string()))?;
     }
     say(&String::from_utf8_lossy(&text));
@@ -106,6 +108,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if arguments.strict && !report.is_empty() {
         say("Config produced warnings and --strict was specified\n");
         return Ok(ExitCode::from(FAILED));
+    }
+    if let Some(format) = arguments.overrides {
+        return deliver(arguments.output(), |out| overrides::print(&overrides, format, out));
     }
     let layout = if arguments.pretty { Layout::Pretty } else { Layout::Compact };
     match arguments.size {
