@@ -18,6 +18,9 @@ pub(crate) fn alter(corpus: &[String], specifications: &[Specification], seed: u
             change(&mut lines, corpus, &mut random);
         }
     }
+    // The reference reads the first document only.
+    let is_end = |line: &String| line.starts_with("---") || line.starts_with("...");
+    lines.retain(|line| !is_end(line));
     let wanted = if random.percent(60) { Wanted::Variant } else { Wanted::Ignition };
     Case { source: Source::Lines(lines), wanted }
 }

@@ -47,6 +47,7 @@ pub(crate) fn is_ours(finding: &Finding, text: &str, theirs: &Answer) -> bool {
         || is_behind_alias(finding, theirs)
         || is_misplaced(&finding.path, theirs)
         || theirs.entries.iter().any(is_in_spec)
+        || has_null_items(text)
         || (makes_items(text)
             && (finding.path.starts_with("$.boot_device.") || is_in_list(&finding.path))
             && theirs.entries.iter().any(is_of_item))
@@ -73,6 +74,12 @@ fn is_misplaced(path: &str, theirs: &Answer) -> bool {
         entry.message == "unused key <<"
             && entry.path.strip_suffix("<<").is_some_and(|parent| path.starts_with(parent))
     })
+}
+
+/// The reference leaves null out of lists, and then takes an item's index for its index in the source.
+fn has_null_items(text: &str) -> bool {
+    let items = text.lines().filter_map(|line| line.trim().strip_prefix('-'));
+    items.map(str::trim).any(|item| matches!(item, "" | "~" | "null"))
 }
 
 /// What is missing has the path in the MachineConfig in the reference, and no place (butane#213).
@@ -113,6 +120,7 @@ pub(crate) fn is_left_out(entry: &Entry, text: &str, theirs: &Answer) -> bool {
     LEFT_OUT.iter().any(|(part, _)| entry.message.contains(part))
         || is_misplaced(&entry.path, theirs)
         || is_in_spec(entry)
+        || has_null_items(text)
         || (is_of_item(entry) && makes_items(text))
 }
 
