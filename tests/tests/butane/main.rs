@@ -15,5 +15,6 @@ mod minimise;
 mod pools;
 mod random;
 mod reference;
+mod reverse;
 mod unpack;
 mod yaml;
