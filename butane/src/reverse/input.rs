@@ -92,6 +92,11 @@ pub(super) fn read(
             None => return not_json(error, file, findings),
         },
     };
+    if let Some(second) = stream.second {
+        findings
+            .error(&Origin::root(file, second), "only one config can be reversed at a time")
+            .hint("give each in a file of its own");
+    }
     let Some(mut root) = stream.first else {
         findings.error(&Origin::root(file, Place::START), "there is no config in here");
         return None;

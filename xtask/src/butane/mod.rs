@@ -4,6 +4,7 @@
 
 pub(crate) mod arguments;
 mod deliver;
+mod describe;
 mod diagnostics;
 mod excerpt;
 mod input;
@@ -17,8 +18,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use basalt_butane::{
-    Composed, Layout, Options, Output, Source, Values, VerifyError, Warnings, compile_all,
-    verify_units,
+    Composed, Layout, Options, Output, ReverseOptions, Source, Values, VerifyError, Warnings,
+    compile_all, verify_units,
 };
 use basalt_model::report::{Report, Severity};
 
@@ -61,10 +62,20 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         let own = env!("CARGO_PKG_VERSION");
         return deliver(None, |out| writeln!(out, "Butane {REFERENCE} (Basalt {own})"));
     }
+    if let Some(name) = &arguments.schema {
+        return describe::schema(name, arguments.output());
+    }
+    if let Some(path) = &arguments.explain {
+        return describe::explain(path, arguments.output());
+    }
     let inputs: Vec<Input> =
         names.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
     let value_files: Vec<Input> =
         arguments.vars.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
+
+    if arguments.reverse {
+        return reverse(&inputs, arguments);
+    }
 
     let sources: Vec<Source> = inputs.iter().map(Input::source).collect();
     let files: Vec<_> = value_files.iter().map(Input::values).collect();
@@ -121,6 +132,33 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         }
         None => deliver(arguments.output(), |mut out| config.write(layout, &mut out)),
     }
+}
+
+/// Writes the Butane config that an Ignition config came from.
+fn reverse(inputs: &[Input], arguments: &Arguments) -> Result<ExitCode> {
+    let [input] = inputs else {
+        say("error: `--reverse` takes one FILE\n");
+        return Ok(ExitCode::from(USAGE));
+    };
+    let source = input.source();
+    let options =
+        ReverseOptions { variant: arguments.variant.as_deref(), warnings: Warnings::Allowed };
+    let (butane, report) = basalt_butane::reverse(source.file, source.bytes, &options);
+    let mut text = Vec::new();
+    diagnostics::print(&report, &[source], arguments.style(), &mut text)?;
+    say(&String::from_utf8_lossy(&text));
+    let Some(butane) = butane else {
+        say(&format!("Error reversing config: {}\n", count(&report)));
+        return Ok(ExitCode::from(FAILED));
+    };
+    if arguments.strict && !report.is_empty() {
+        say("Config produced warnings and --strict was specified\n");
+        return Ok(ExitCode::from(FAILED));
+    }
+    if arguments.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    deliver(arguments.output(), |out| out.write_all(butane.as_bytes()))
 }
 
 /// `2 errors, 1 warning`.
