@@ -330,7 +330,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().pretty, expected, "{line}");
         }
-        assert_eq!(parse("--pretty=maybe").unwrap_err(), ErrorKind::ValueValidation);
+        assert!(parse("--pretty=maybe").is_err());
         assert_eq!(parse("--pretty true").unwrap().files, [Path::new("true")]);
     }
 
