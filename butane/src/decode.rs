@@ -155,6 +155,9 @@ impl Decoder<'_> {
     }
 
     fn wrong_kind(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
+        if let YamlValue::Map(entries) = &yaml.resolved().value {
+            self.repeated_keys(entries, &origin);
+        }
         let found = match yaml.as_scalar() {
             Some(scalar) if scalar.text.chars().count() <= 40 && !scalar.text.contains('\n') => {
                 match scalar.style {
@@ -217,6 +220,7 @@ impl Decoder<'_> {
             };
             let origin = origin.below(name).at(self.place(value));
             if let (Kind::Map(ty), Language::Butane(_)) = (field.kind, self.language)
+                && !field.kept_when_empty
                 && is_null(value)
             {
                 self.findings
@@ -246,10 +250,7 @@ impl Decoder<'_> {
                 .error(&origin.clone().at(self.place(yaml)), "only mappings can be merged in");
             return;
         };
-        for (key, message) in yaml::repeated_keys(own) {
-            let name = key.as_scalar().map_or("", |name| name.text.as_str());
-            self.findings.error(&origin.below(name).at(self.place(key)), message);
-        }
+        self.repeated_keys(own, origin);
         let mut merged = Vec::new();
         for (key, value) in own {
             match key.as_scalar() {
@@ -269,6 +270,13 @@ impl Decoder<'_> {
         }
         for yaml in merged {
             self.gather(yaml, origin, seen, entries);
+        }
+    }
+
+    fn repeated_keys(&mut self, entries: &[(Yaml, Yaml)], origin: &Origin) {
+        for (key, message) in yaml::repeated_keys(entries) {
+            let name = key.as_scalar().map_or("", |name| name.text.as_str());
+            self.findings.error(&origin.below(name).at(self.place(key)), message);
         }
     }
 

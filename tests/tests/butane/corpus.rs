@@ -11,12 +11,13 @@ use crate::compare::{differences, finds_the_same, ours};
 use crate::design::is_our_error;
 use crate::reference::{Reference, Wanted};
 
-fn corpus() -> Utf8PathBuf {
+/// The folder of the corpus.
+pub(crate) fn corpus() -> Utf8PathBuf {
     Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../butane/tests/corpus")
 }
 
 /// Names and texts.
-fn configs(kind: &str) -> (Vec<String>, Vec<(String, Wanted)>) {
+pub(crate) fn configs(kind: &str) -> (Vec<String>, Vec<(String, Wanted)>) {
     let mut paths: Vec<Utf8PathBuf> = corpus()
         .join(kind)
         .read_dir_utf8()

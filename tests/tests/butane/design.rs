@@ -47,9 +47,10 @@ pub(crate) fn is_ours(finding: &Finding, text: &str, theirs: &Answer) -> bool {
         || is_behind_alias(finding, theirs)
         || is_misplaced(&finding.path, theirs)
         || theirs.entries.iter().any(is_in_spec)
+        || has_null_items(text)
         || (makes_items(text)
-            && (finding.path.starts_with("$.boot_device.") || is_of_storage(&finding.path))
-            && theirs.entries.iter().any(is_of_sugar))
+            && (finding.path.starts_with("$.boot_device.") || is_in_list(&finding.path))
+            && theirs.entries.iter().any(is_of_item))
 }
 
 /// The reference looks for `[Install]` in the templates of services only.
@@ -75,6 +76,12 @@ fn is_misplaced(path: &str, theirs: &Answer) -> bool {
     })
 }
 
+/// The reference leaves null out of lists, and then takes an item's index for its index in the source.
+fn has_null_items(text: &str) -> bool {
+    let items = text.lines().filter_map(|line| line.trim().strip_prefix('-'));
+    items.map(str::trim).any(|item| matches!(item, "" | "~" | "null"))
+}
+
 /// What is missing has the path in the MachineConfig in the reference, and no place (butane#213).
 fn is_in_spec(entry: &Entry) -> bool {
     entry.path.starts_with("$.spec.config.")
@@ -82,19 +89,25 @@ fn is_in_spec(entry: &Entry) -> bool {
 
 /// What is missing in an item has no place of its own in the reference, which then takes the item's path in the
 /// output for one in the source: not the same when a short form has made items before it.
-fn is_of_sugar(entry: &Entry) -> bool {
-    entry.kind == "error" && is_of_storage(&entry.path)
+fn is_of_item(entry: &Entry) -> bool {
+    is_in_list(&entry.path)
 }
 
-/// Whether a config has a short form that makes items of `storage`.
+/// Whether a config has a short form that makes items of lists.
 fn makes_items(text: &str) -> bool {
-    text.contains("boot_device:") || text.contains("grub:")
+    ["boot_device:", "grub:", "with_mount_unit:"].iter().any(|sugar| text.contains(sugar))
 }
 
-fn is_of_storage(path: &str) -> bool {
-    ["disks", "files", "filesystems", "luks", "raid"]
-        .iter()
-        .any(|list| path.starts_with(&format!("$.storage.{list}.")))
+fn is_in_list(path: &str) -> bool {
+    const MADE: [&str; 6] = [
+        "storage.disks",
+        "storage.files",
+        "storage.filesystems",
+        "storage.luks",
+        "storage.raid",
+        "systemd.units",
+    ];
+    MADE.iter().any(|list| path.starts_with(&format!("$.{list}.")))
 }
 
 /// Whether the finding is one that only we have, and makes us refuse the config.
@@ -107,7 +120,8 @@ pub(crate) fn is_left_out(entry: &Entry, text: &str, theirs: &Answer) -> bool {
     LEFT_OUT.iter().any(|(part, _)| entry.message.contains(part))
         || is_misplaced(&entry.path, theirs)
         || is_in_spec(entry)
-        || (is_of_sugar(entry) && makes_items(text))
+        || has_null_items(text)
+        || (is_of_item(entry) && makes_items(text))
 }
 
 /// Whether a value of a wrong type may be reported in another line: the reference points at what an alias names, we

@@ -7,13 +7,14 @@
 // clippy.toml allows it in tests; the helpers beside them are as much test.
 #![allow(clippy::unwrap_used)]
 
+mod alter;
+mod case;
 mod compare;
 mod corpus;
 mod design;
 mod differential;
 mod fields;
 mod generate;
-mod minimise;
 mod pools;
 mod random;
 mod reference;

@@ -5,12 +5,12 @@ use basalt_model::report::Report;
 use basalt_model::yaml::{Value as YamlValue, parse};
 use serde_json::Value;
 
+use crate::case::Case;
 use crate::compare::ours;
 use crate::differential::Bench;
-use crate::generate::{Case, case};
+use crate::generate::case;
 use crate::reference::{Reference, Wanted};
 use crate::unpack::value_of;
-use crate::yaml::print;
 
 /// How many configs are made up. About one in three compiles.
 const COUNT_VARIABLE: &str = "BASALT_BUTANE_CASES";
@@ -18,11 +18,11 @@ const COUNT_VARIABLE: &str = "BASALT_BUTANE_CASES";
 #[test]
 fn the_reference_makes_the_same_of_what_is_reversed() {
     let Some(reference) = Reference::find() else { return };
-    let bench = Bench::new(reference);
+    let bench = Bench::with_made_up_files(reference);
     let count = std::env::var(COUNT_VARIABLE).map_or(2000, |text| text.parse().unwrap());
     let cases: Vec<Case> = (0..count).map(|seed| case(&bench.specifications, seed)).collect();
     let configs: Vec<(String, Wanted)> =
-        cases.iter().map(|case| (print(&case.root, &case.style), case.wanted)).collect();
+        cases.iter().map(|case| (case.text(), case.wanted)).collect();
     let compiled = bench.reference.compile(&configs, &bench.files);
 
     let mut reversed = Vec::new();
