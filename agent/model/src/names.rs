@@ -95,8 +95,9 @@ text_types! {
     DnsName: "a DNS name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_dns_name;
     /// A DNS name or an IP address, as a certificate's subject alternative name or a time server is written.
     Host: "a DNS name or an IP address", "^[0-9A-Za-z:.-]+$", is_host;
-    /// A network interface name as Linux takes it: 1 to 15 bytes, no `/`, no `:`, no white space, not `.` or `..`.
-    InterfaceName: "a network interface name (at most 15 characters, no `/`, `:` or white space)", "^[^/:\\s]{1,15}$", is_interface_name;
+    /// The name of a network interface that is set up: 1 to 15 characters that mean nothing to the files it ends up in
+    /// (systemd, NetworkManager, keepalived, shell). Linux would take more. Not `lo`, which is there by itself.
+    InterfaceName: "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)", "^(?!([0-9]+|lo|all|default)$)[0-9A-Za-z_][0-9A-Za-z._-]{0,14}$", is_interface_name;
     /// An Ethernet address in lower case with colons, `52:54:00:12:34:56`.
     MacAddress: "an Ethernet address like `52:54:00:12:34:56`, in lower case", "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", is_mac_address;
     /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
@@ -235,12 +236,15 @@ fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (!looks_like_ip && is_dns_name(text))
 }
 
-/// The rules of `dev_valid_name` in Linux's net/core/dev.c.
+/// Within the rules of `dev_valid_name` in Linux's net/core/dev.c, and within those of systemd's `ifname_valid`, which
+/// refuses numbers (they would be indexes) and the names of two folders of `/proc/sys/net`.
 fn is_interface_name(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     (1..=15).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && !text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+        && text.bytes().all(is_plain)
+        && !text.starts_with(['.', '-'])
+        && !text.bytes().all(|b| b.is_ascii_digit())
+        && !["lo", "all", "default"].contains(&text)
 }
 
 fn is_mac_address(text: &str) -> bool {
@@ -317,8 +321,11 @@ mod tests {
             &["", "192.0.2.300", "a..b", "fe80::g", "1.2.3"],
         );
         check::<InterfaceName>(
-            &["eth0", "bond0.100", "enp1s0f0np0"],
-            &["", "a/b", "a b", "..", "abcdefghijklmnop"],
+            &["eth0", "bond0.100", "enp1s0f0np0", "wan_2", "Eth-1"],
+            &[
+                "", "a/b", "a b", "..", ".a", "-a", "abcdefghijklmnop", "lo", "all", "default", "12", "*", "\"", "a;b",
+                "%i", "#x", "$a", "ä",
+            ],
         );
         check::<MacAddress>(
             &["52:54:00:12:34:56"],

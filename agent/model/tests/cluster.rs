@@ -130,6 +130,15 @@ fn structure() {
             "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address like `52:54:00:12:34:56`, in lower case",
         ],
     );
+    let wanted = "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)";
+    for name in ["lo", "*", "a;b", "%i", "#x"] {
+        let place = "f:L:15: nodes[0].interfaces[0].name";
+        check(
+            "name: eth0\n        mac: \"52:54:00:00:02:01\"",
+            &format!("name: \"{name}\"\n        mac: \"52:54:00:00:02:01\""),
+            &[&format!("{place}: `{name}` is not {wanted}")],
+        );
+    }
     check(
         "generation: 1\n",
         "generation: 1\ngeneration: 2\n",
