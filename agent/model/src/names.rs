@@ -157,7 +157,8 @@ impl FromStr for Endpoint {
     type Err = NotA;
     fn from_str(text: &str) -> Result<Self, NotA> {
         match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Self(address)),
+            // `[fe80::1%2]` names an interface by its number on one machine; haproxy takes no such thing.
+            Ok(address) if address.port() != 0 && !text.contains('%') => Ok(Self(address)),
             _ => Err(NotA { text: text.to_owned(), wanted: Self::WANTED }),
         }
     }
@@ -353,7 +354,7 @@ mod tests {
         check::<FileMode>(&["0640", "0000"], &["640", "1755", "0888", "00640"]);
         check::<Endpoint>(
             &["192.0.2.1:6443", "[::1]:80"],
-            &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80"],
+            &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80", "[fe80::1%2]:80", "[fe80::1%0]:80"],
         );
         check::<Cidr>(&["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.1", "192.0.2.1/33"]);
     }
