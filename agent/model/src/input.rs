@@ -11,8 +11,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::decode::{Between, Decode, Decoder, Located, word};
 use crate::names::{
     AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
-    InterfaceName, ItemName, MacAddress, NodeName, PodName, RelativePath, RoleName, Sha256,
-    UnitName,
+    InterfaceName, ItemName, MacAddress, NodeName, PodName, Registry, RelativePath, RoleName,
+    Sha256, UnitName,
 };
 use crate::node::{BondMode, ProxyMode};
 use crate::record;
@@ -349,8 +349,8 @@ record! {
     pub struct ContainerdInput {
         /// The pause image, as `registry/name:tag`; present on the node, never pulled.
         sandbox_image: Located<String> = Located::default_of("registry.k8s.io/pause:3.10".to_owned()),
-        /// Registry mirrors: registry host to base addresses (`https://…`), in order of preference.
-        mirrors: BTreeMap<Host, Vec<Located<String>>>,
+        /// Registry mirrors: registry (`host` or `host:port`) to base addresses (`https://…`), in order of preference.
+        mirrors: BTreeMap<Registry, Vec<Located<String>>>,
     }
 
     /// The operating system image.

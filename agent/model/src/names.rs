@@ -3,6 +3,8 @@
 //! Every type parses from text ([`FromStr`]), prints as the same text and travels as a JSON string. The error of a
 //! failed parse, [`NotA`], reads as the end of a sentence: ``"`x_y` is not an RFC 1123 label"``.
 
+pub mod reference;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -101,7 +103,9 @@ text_types! {
     /// An Ethernet address in lower case with colons, `52:54:00:12:34:56`.
     MacAddress: "an Ethernet address like `52:54:00:12:34:56`, in lower case", "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", is_mac_address;
     /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
-    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+@sha256:[0-9a-f]{64}$", is_image_reference;
+    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+/[a-z0-9/._-]+(:[0-9A-Za-z_][0-9A-Za-z_.-]{0,127})?@sha256:[0-9a-f]{64}$", is_image_reference;
+    /// A container registry, with its port where it is not the usual one: `registry.example`, `registry:5000`.
+    Registry: "a registry like `registry.example` or `registry:5000`", "^([0-9a-z.-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$", reference::is_registry;
     /// A SHA-256 digest: 64 lower-case hex digits.
     Sha256: "a SHA-256 digest (64 hex digits in lower case)", "^[0-9a-f]{64}$", is_sha256;
     /// An absolute path without `.`, `..`, empty parts or a final `/`.
@@ -255,14 +259,7 @@ fn is_mac_address(text: &str) -> bool {
 
 fn is_image_reference(text: &str) -> bool {
     match text.split_once("@sha256:") {
-        Some((name, hex)) => {
-            let first = name.split('/').next().unwrap_or_default();
-            is_sha256(hex)
-                && name.contains('/')
-                && (first.contains('.') || first.contains(':') || first == "localhost")
-                && name.split('/').skip(1).all(|part| !part.is_empty())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-".contains(&b))
-        }
+        Some((name, hex)) => reference::is_name(name) && is_sha256(hex),
         None => false,
     }
 }
@@ -324,8 +321,24 @@ mod tests {
         check::<InterfaceName>(
             &["eth0", "bond0.100", "enp1s0f0np0", "wan_2", "Eth-1"],
             &[
-                "", "a/b", "a b", "..", ".a", "-a", "abcdefghijklmnop", "lo", "all", "default", "12", "*", "\"", "a;b",
-                "%i", "#x", "$a", "ä",
+                "",
+                "a/b",
+                "a b",
+                "..",
+                ".a",
+                "-a",
+                "abcdefghijklmnop",
+                "lo",
+                "all",
+                "default",
+                "12",
+                "*",
+                "\"",
+                "a;b",
+                "%i",
+                "#x",
+                "$a",
+                "ä",
             ],
         );
         check::<MacAddress>(
@@ -340,6 +353,8 @@ mod tests {
                 &format!("a@sha256:{hex}"),
                 &format!("r.example/a@sha256:{}", &hex[1..]),
                 &format!("r.example//a@sha256:{hex}"),
+                &format!("r.example/A:@sha256:{hex}"),
+                &format!("r.example/a:b:c@sha256:{hex}"),
             ],
         );
         check::<AbsolutePath>(

@@ -424,6 +424,50 @@ fn folders() {
 }
 
 #[test]
+fn images() {
+    let image = "image: registry.lab.example/basalt/haproxy:2.6@";
+    let digest = "sha256:0df48fafe8077448f0d8a202c1c2afb448b02d8821a59dabc7af7f55977dc6ca";
+    for name in ["Basalt/haproxy:2.6", "basalt/haproxy:", "basalt/haproxy:2:6"] {
+        let name = format!("registry.lab.example/{name}");
+        let message =
+            "is not an image reference with a digest (`registry/name@sha256:` and 64 hex digits)";
+        let expected = format!("f:L:10: haproxy.image: `{name}@{digest}` {message}");
+        check(image, &format!("image: {name}@"), &[&expected]);
+    }
+    let hint = "\n  hint: write `registry/name:tag`, in lower case, without a digest and without `docker://`";
+    let wrong = "not the name of an image in a registry";
+    for name in ["pause:3.10", "docker://registry.lab.example/basalt/pause:3.10"] {
+        check(
+            "sandbox_image: registry.lab.example/basalt/pause:3.10",
+            &format!("sandbox_image: {name}"),
+            &[&format!("f:L:18: containerd.sandbox_image: {wrong}{hint}")],
+        );
+    }
+    check(
+        "reference: registry.lab.example/basalt/lab:stable",
+        "reference: registry.lab.example/basalt/lab:stable:2",
+        &[&format!("f:L:14: image.reference: {wrong}{hint}")],
+    );
+}
+
+#[test]
+fn mirrors() {
+    let mirrors = "    registry.lab.example: [";
+    for registry in ["registry:5000", "\"[2001:db8::1]:5000\"", "registry"] {
+        check(mirrors, &format!("    {registry}: ["), &[]);
+    }
+    for registry in ["registry:port", "registry:0", "https://registry", "2001:db8::1"] {
+        let place = format!("f:L:5: containerd.mirrors.{registry}");
+        let message = "is not a registry like `registry.example` or `registry:5000`";
+        check(
+            mirrors,
+            &format!("    {registry}: ["),
+            &[&format!("{place}: `{registry}` {message}")],
+        );
+    }
+}
+
+#[test]
 fn texts() {
     check(
         "kernel_arguments: [scsi_mod.use_blk_mq=1]",

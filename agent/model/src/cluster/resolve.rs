@@ -9,7 +9,9 @@ use crate::input::{
     InterfaceInput, KeepalivedInput, KubeletInput, NodeInput, VaultAgentInput, VaultAuthInput,
     VaultInput, VrrpInstanceInput,
 };
-use crate::names::{AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, RoleName};
+use crate::names::{
+    AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RoleName,
+};
 use crate::node::{
     Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
     Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, Preload, ProxyMode, Reload, Server,
@@ -390,8 +392,9 @@ fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
 fn containerd(input: Option<&ContainerdInput>) -> Containerd {
     let defaults = defaults::<ContainerdInput>();
     let input = input.unwrap_or(&defaults);
-    let mirror =
-        |(host, bases): (&Host, &Vec<Located<String>>)| (host.to_string(), values(&[bases]));
+    let mirror = |(registry, bases): (&Registry, &Vec<Located<String>>)| {
+        (registry.to_string(), values(&[bases]))
+    };
     Containerd {
         sandbox_image: input.sandbox_image.value.clone(),
         mirrors: input.mirrors.iter().map(mirror).collect(),

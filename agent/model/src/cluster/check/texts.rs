@@ -2,6 +2,7 @@
 
 use crate::decode::Located;
 use crate::input::ClusterInput;
+use crate::names::reference::is_name;
 use crate::report::Report;
 
 /// The key types that OpenSSH of Fedora CoreOS accepts.
@@ -44,7 +45,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
         }
     }
     if let Some(containerd) = &input.containerd {
-        word(&containerd.sandbox_image, "an image reference", report);
+        image_name(&containerd.sandbox_image, report);
         for base in containerd.mirrors.values().flatten() {
             url(base, &["https://", "http://"], report);
         }
@@ -79,6 +80,15 @@ fn trust_anchor(anchor: &Located<String>, report: &mut Report) {
         report
             .error(anchor.place, &anchor.path, "not a PEM certificate")
             .hint("write it as a block: `name: |` and below it, indented, `-----BEGIN CERTIFICATE-----` and so on");
+    }
+}
+
+/// The name of an image in a registry, as it is pulled.
+pub(super) fn image_name(text: &Located<String>, report: &mut Report) {
+    if !is_name(text) {
+        report.error(text.place, &text.path, "not the name of an image in a registry").hint(
+            "write `registry/name:tag`, in lower case, without a digest and without `docker://`",
+        );
     }
 }
 
