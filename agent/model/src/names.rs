@@ -100,8 +100,8 @@ text_types! {
     /// The name of a network interface that is set up: 1 to 15 characters that mean nothing to the files it ends up in
     /// (systemd, NetworkManager, keepalived, shell). Linux would take more. Not `lo`, which is there by itself.
     InterfaceName: "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)", "^(?!([0-9]+|lo|all|default)$)[0-9A-Za-z_][0-9A-Za-z._-]{0,14}$", is_interface_name;
-    /// An Ethernet address in lower case with colons, `52:54:00:12:34:56`.
-    MacAddress: "an Ethernet address like `52:54:00:12:34:56`, in lower case", "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", is_mac_address;
+    /// The Ethernet address of one network card in lower case with colons, `52:54:00:12:34:56`.
+    MacAddress: "an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case", "^(?!00:00:00:00:00:00$)[0-9a-f][02468ace](:[0-9a-f]{2}){5}$", is_mac_address;
     /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
     ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+/[a-z0-9/._-]+(:[0-9A-Za-z_][0-9A-Za-z_.-]{0,127})?@sha256:[0-9a-f]{64}$", is_image_reference;
     /// A container registry, with its port where it is not the usual one: `registry.example`, `registry:5000`.
@@ -252,9 +252,14 @@ fn is_interface_name(text: &str) -> bool {
         && !["lo", "all", "default"].contains(&text)
 }
 
+/// Of one card: neither all zeros nor a group's, which has the lowest bit of the first byte (IEEE 802 section 8.2).
 fn is_mac_address(text: &str) -> bool {
-    let parts: Vec<&str> = text.split(':').collect();
-    parts.len() == 6 && parts.iter().all(|part| part.len() == 2 && is_lower_hex(part))
+    let byte = |part: &str| match part.len() == 2 && is_lower_hex(part) {
+        true => u8::from_str_radix(part, 16).ok(),
+        false => None,
+    };
+    let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+    bytes.is_some_and(|bytes| bytes.len() == 6 && bytes != [0; 6] && bytes[0] & 1 == 0)
 }
 
 fn is_image_reference(text: &str) -> bool {
@@ -343,7 +348,15 @@ mod tests {
         );
         check::<MacAddress>(
             &["52:54:00:12:34:56"],
-            &["52:54:00:12:34", "52-54-00-12-34-56", "52:54:00:12:34:5G", "52:54:00:AA:34:56"],
+            &[
+                "52:54:00:12:34",
+                "52-54-00-12-34-56",
+                "52:54:00:12:34:5G",
+                "52:54:00:AA:34:56",
+                "00:00:00:00:00:00",
+                "ff:ff:ff:ff:ff:ff",
+                "01:00:5e:00:00:01",
+            ],
         );
         let hex = "0123456789abcdef".repeat(4);
         check::<ImageReference>(

@@ -127,7 +127,7 @@ fn structure() {
         "mac: \"52:54:00:00:02:01\"",
         "mac: \"52:54:00:00:02\"",
         &[
-            "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address like `52:54:00:12:34:56`, in lower case",
+            "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case",
         ],
     );
     let wanted = "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)";
@@ -206,6 +206,76 @@ fn machines() {
 }
 
 #[test]
+fn vlans() {
+    let vlan = |name: &str, id: u32, parent: &str, rest: &str| {
+        format!(
+            "      - name: {name}\n        vlan:\n          id: {id}\n          parent: {parent}\n{rest}"
+        )
+    };
+    let lab =
+        "      - name: bond0.100\n        vlan:\n          id: 100\n          parent: bond0\n";
+    let own = vlan("bond0.100", 100, "bond0", "");
+    check(
+        lab,
+        &format!("{}{own}", vlan("twin", 100, "bond0", "")),
+        &[
+            "f:<- name: bond0.100>:9: nodes[2].interfaces[4].vlan: `twin` is already the VLAN 100 of `bond0`",
+        ],
+    );
+    check(
+        lab,
+        &format!("{}{}{own}", vlan("a", 1, "b", ""), vlan("b", 2, "a", "")),
+        &[
+            "f:L+3:19: nodes[2].interfaces[3].vlan.parent: `a` stands on `b`, which stands on `a` in the end",
+        ],
+    );
+    let fits = |mtu: u32| format!("{own}        mtu: {mtu}\n");
+    check(lab, &fits(9000), &[]);
+    check(
+        lab,
+        &fits(9001),
+        &[
+            "f:L:9: nodes[2].interfaces[3].mtu: frames of 9001 bytes do not fit through `bond0`, which carries 9000\n  hint: give `bond0` an `mtu` at least as large",
+        ],
+    );
+    check(
+        "        mtu: 9000\n      - name: bond0.100\n        vlan:\n          id: 100\n          parent: bond0\n",
+        &fits(1501),
+        &[
+            "f:L:9: nodes[2].interfaces[3].mtu: frames of 1501 bytes do not fit through `bond0`, which carries 1500\n  hint: give `bond0` an `mtu` at least as large",
+        ],
+    );
+}
+
+#[test]
+fn addresses_of_nobody() {
+    for mac in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"] {
+        check(
+            "52:54:00:00:02:01",
+            mac,
+            &[&format!(
+                "f:L:14: nodes[0].interfaces[0].mac: `{mac}` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case"
+            )],
+        );
+    }
+    for address in ["198.51.100.13/0", "127.0.0.2/8", "224.0.0.1/24", "198.51.100.255/24"] {
+        check(
+            "[198.51.100.13/24]",
+            &format!("[{address}]"),
+            &[&format!(
+                "f:L:21: nodes[2].interfaces[3].addresses[0]: `{address}` is not an address that a machine can have\n  hint: write the machine's own address with the prefix length of its network"
+            )],
+        );
+    }
+    check("[198.51.100.13/24]", "[198.51.100.12/31]", &[]);
+    for server in ["0.0.0.0", "255.255.255.255", "224.0.0.251"] {
+        let message =
+            format!("f:L:15: dns_servers[0]: `{server}` is not the address of a name server");
+        check("dns_servers: [192.0.2.2,", &format!("dns_servers: [{server},"), &[&message]);
+    }
+}
+
+#[test]
 fn name_servers() {
     let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: \"52:54:00:00:02:99\"\n  # Two";
     let both = "addresses: [192.0.2.11/24, \"2001:db8:2::11/64\"]\n        gateways: [192.0.2.1, \"2001:db8:2::1\"]\n  # Two network cards as one.\n";
@@ -255,6 +325,81 @@ fn virtual_addresses() {
             "f:L:27: keepalived.instances[0].virtual_addresses[0]: `192.0.2.12` is a machine's own address (nodes[1].interfaces[2].addresses[0])\n  hint: choose an address of the network that nobody has",
         ],
     );
+}
+
+#[test]
+fn virtual_addresses_of_somebody() {
+    let somewhere = "\n  hint: choose an address between the first and the last of the network";
+    let nobodys = "\n  hint: choose an address of the network that nobody has";
+    let unmoved = "\n  hint: add it to an instance of its address family";
+    for (address, message) in [
+        ("192.0.2.1", format!("is the gateway (nodes[0].interfaces[0].gateways[0]){nobodys}")),
+        ("192.0.2.0", format!("stands for the whole network{somewhere}")),
+        ("192.0.2.255", format!("stands for the whole network{somewhere}")),
+    ] {
+        check(
+            "virtual_addresses: [192.0.2.10, \"2001:db8:2::10\"]",
+            &format!("virtual_addresses: [{address}, \"2001:db8:2::10\"]"),
+            &[
+                &format!("f:L:23: api.virtual_addresses[0]: `{address}` {message}"),
+                &format!(
+                    "f:L:23: warning: api.virtual_addresses[0]: no keepalived instance moves `{address}`{unmoved}"
+                ),
+            ],
+        );
+    }
+    check(
+        "virtual_addresses: [\"2001:db8:2::10\"]",
+        "virtual_addresses: [\"2001:db8:2::10\", \"2001:db8:2::\"]",
+        &[&format!(
+            "f:L:45: keepalived.instances[1].virtual_addresses[1]: `2001:db8:2::` stands for the whole network{somewhere}"
+        )],
+    );
+}
+
+#[test]
+fn where_haproxy_listens_and_sends() {
+    let nobody = "\n  hint: listen on a virtual address, an address of a node, `0.0.0.0` or `[::]`";
+    check(
+        "[192.0.2.10:443,",
+        "[192.0.2.99:443,",
+        &[&format!(
+            "f:L:15: haproxy.frontends[0].binds[0]: no node has the address `192.0.2.99`{nobody}"
+        )],
+    );
+    check("[192.0.2.10:443,", "[192.0.2.12:443, 127.0.0.1:443,", &[]);
+    check(
+        "\"[2001:db8:2::10]:443\"]",
+        "\"[2001:db8:2::10]:22\"]",
+        &[
+            "f:L:31: haproxy.frontends[0].binds[1]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+    let back =
+        "\n  hint: name the servers by their own addresses, and listen on another port there";
+    check(
+        "servers: [192.0.2.11:6443,",
+        "servers: [192.0.2.10:6443,",
+        &[&format!(
+            "f:L:13: api.servers[0]: `192.0.2.10:6443` is where haproxy itself listens for it{back}"
+        )],
+    );
+    check(
+        "binds: [192.0.2.10:443, \"[2001:db8:2::10]:443\"]",
+        "binds: [\"0.0.0.0:8080\"]",
+        &[11, 12, 13].map(|number| {
+            format!("f:<name: n{}\n          address>:11: haproxy.frontends[0].servers[{}].address: `192.0.2.{number}:8080` is where haproxy itself listens for it{back}", number - 10, number - 11)
+        }).each_ref().map(String::as_str),
+    );
+    for server in ["0.0.0.0", "224.0.0.1"] {
+        check(
+            "servers: [192.0.2.11:6443,",
+            &format!("servers: [\"{server}:6443\","),
+            &[&format!(
+                "f:L:13: api.servers[0]: `{server}` is not an address that a server can be reached by"
+            )],
+        );
+    }
 }
 
 #[test]

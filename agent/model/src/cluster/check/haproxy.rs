@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 
-use super::{Item, unique};
+use super::machines::is_of_all;
+use super::{Item, reach, unique};
 use crate::cluster::resolve::interface_towards;
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
+use crate::names::Cidr;
 use crate::node::ProxyMode;
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     api(input, report);
     let Some(haproxy) = &input.haproxy else { return };
+    reach::check(input, haproxy, report);
     unique("frontend", haproxy.frontends.iter().map(|frontend| Item::of(&frontend.name)), report);
     for item in &haproxy.frontends {
         frontend(input, haproxy, item, report);
@@ -61,12 +64,38 @@ pub(super) fn virtual_address(
         report
             .error(address.place, &address.path, message)
             .hint("choose an address of the network that nobody has");
-    } else if !input.nodes.iter().any(|node| interface_towards(node, address.value).is_some()) {
+        return;
+    }
+    let interfaces = || input.nodes.iter().flat_map(|node| &node.interfaces);
+    if let Some(gateway) =
+        interfaces().flat_map(|interface| &interface.gateways).find(|it| it.value == address.value)
+    {
+        let message = format!("`{}` is the gateway ({})", address.value, gateway.path);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address of the network that nobody has");
+        return;
+    }
+    let own = input.nodes.iter().find_map(|node| interface_towards(node, address.value));
+    if own
+        .is_some_and(|(_, own)| is_of_all(own, address.value) || is_any_router(own, address.value))
+    {
+        let message = format!("`{}` stands for the whole network", address.value);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address between the first and the last of the network");
+    } else if own.is_none() {
         let message = format!("`{}` is in no network of any node", address.value);
         report
             .error(address.place, &address.path, message)
             .hint("choose an address of a network that the nodes have");
     }
+}
+
+/// Whether `address` is the one that every router of an IPv6 network answers to (RFC 4291 section 2.6.1).
+fn is_any_router(own: Cidr, address: IpAddr) -> bool {
+    let has_others = own.0.max_prefix_len() - own.0.prefix_len() >= 2;
+    address.is_ipv6() && has_others && own.0.network() == address
 }
 
 fn frontend(

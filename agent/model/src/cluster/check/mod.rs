@@ -6,9 +6,11 @@ mod image;
 mod keepalived;
 mod machines;
 mod ports;
+mod reach;
 mod roles;
 mod texts;
 mod vault;
+mod vlans;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
