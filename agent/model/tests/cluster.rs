@@ -546,11 +546,33 @@ fn folders() {
     for (to, message) in [
         ("/etc/basalt/node.json", "`/etc/basalt` belongs to the node itself"),
         ("/usr/lib/x", "`/usr` belongs to the node itself"),
+        ("/etc/ssh/x", "`/etc/ssh` belongs to the node itself"),
+        ("/run/containerd/x", "`/run/containerd` belongs to the node itself"),
+        ("/lib/x", "`/lib` belongs to the node itself"),
+        ("/srv/a:b/x", "no pod can be given a folder with a `:` in its name"),
         ("/etc/passwd", "the folder is shared with other programs"),
         ("/x", "the folder is shared with other programs"),
     ] {
         let place = "f:L:20: vault_agent.templates[0].destination";
         check(destination, &format!("destination: {to}"), &[&format!("{place}: {message}{hint}")]);
+    }
+    let identity = "`/var/lib/basalt/identity` holds what the node proves itself with (vault.auth.cert.certificate_file)\n  hint: use another folder";
+    check(
+        destination,
+        "destination: /var/lib/basalt/identity/x",
+        &[&format!("f:L:20: vault_agent.templates[0].destination: {identity}")],
+    );
+    let certificate = "      include_node_name: true\n";
+    for (directory, message) in [
+        ("/var/lib/basalt/identity", identity.to_owned()),
+        ("/etc/ssh", format!("`/etc/ssh` belongs to the node itself{hint}")),
+        ("/etc/containerd/x", format!("`/etc/containerd` belongs to the node itself{hint}")),
+    ] {
+        check(
+            certificate,
+            &format!("{certificate}      directory: {directory}\n"),
+            &[&format!("f:L+1:18: vault.certificates[0].directory: {message}")],
+        );
     }
     check(
         destination,
@@ -610,6 +632,90 @@ fn mirrors() {
             &[&format!("{place}: `{registry}` {message}")],
         );
     }
+}
+
+/// What a later stage would find, without a place and once for each node, is found here.
+#[test]
+fn what_later_stages_refuse() {
+    check(
+        "  roles: [controller]\n  frontends:",
+        "  roles: [controller]\n  max_connections: 900000\n  frontends:",
+        &["f:L+1:20: haproxy.max_connections: 900000 is not between 1 and 500000"],
+    );
+    check(
+        "    - name: dashboard\n      mode: http",
+        "    - name: basalt-monitor\n      mode: http",
+        &[
+            "f:L:13: haproxy.frontends[0].name: `basalt-monitor` is the name of haproxy's own health answers\n  hint: choose another name",
+        ],
+    );
+    let ipxe = "means something else to iPXE\n  hint: leave out `${`, and do not write `&&`, `||` or `;` alone";
+    for argument in ["a=${b}", "||"] {
+        check(
+            "kernel_arguments: [mitigations=auto,",
+            &format!("kernel_arguments: [\"{argument}\","),
+            &[&format!("f:L:20: kernel_arguments[0]: the kernel argument `{argument}` {ipxe}")],
+        );
+    }
+    check(
+        "/dev/disk/by-id/virtio-lab-n1",
+        "/dev/disk/${x}",
+        &[&format!("f:L:19: nodes[0].install_disk: the disk `/dev/disk/${{x}}` {ipxe}")],
+    );
+    check(
+        "/dev/disk/by-id/virtio-lab-n1",
+        "/disk",
+        &[
+            "f:L:19: nodes[0].install_disk: not a device below `/dev`\n  hint: write it like `/dev/disk/by-id/…`",
+        ],
+    );
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIY3y0AnjTKk3FE7/efvBIqiF/jSB9PtqX+Q5L42xaD2 operator@lab.example";
+    check(
+        "- name: n3\n    role: controller\n",
+        &format!("- name: n3\n    role: controller\n    ssh_authorized_keys: [{key}]\n"),
+        &[&format!(
+            "f:L+2:27: nodes[2].ssh_authorized_keys[0]: SSH key `{key}` is already used in line <ssh-ed25519> (ssh_authorized_keys[0])"
+        )],
+    );
+    let certificate = "      include_node_name: true\n";
+    let place = "vault.certificates[0]";
+    for (field, message) in [
+        (
+            "mode: \"0000\"",
+            format!(
+                "f:L+1:13: {place}.mode: mode `0000` lets not even the owner read the files\n  hint: use \"0600\", or \"0640\" with a group"
+            ),
+        ),
+        (
+            "directory: /srv/a b",
+            format!(
+                "f:L+1:18: {place}.directory: haproxy cannot be told the folder `/srv/a b`\n  hint: use letters, digits, `.`, `_` and `-`"
+            ),
+        ),
+    ] {
+        check(certificate, &format!("{certificate}      {field}\n"), &[&message]);
+    }
+    let auth = "    cert:\n      role: lab-node\n      certificate_file: /var/lib/basalt/identity/certificate.pem\n      key_file: /var/lib/basalt/identity/key.pem\n";
+    check(
+        auth,
+        "    app_role:\n      role_id: a b\n      secret_id_file: /secret\n",
+        &[
+            "f:L+1:16: vault.auth.app_role.role_id: not a role id: it is empty or has white space in it",
+            "f:L+2:23: vault.auth.app_role.secret_id_file: vault-agent would be given the whole folder\n  hint: use a folder of its own, like `/var/lib/basalt/identity`",
+        ],
+    );
+    let long = "c".repeat(52);
+    let report = Cluster::parse(
+        "f",
+        LAB.replace("certificate: dashboard", &format!("certificate: {long}"))
+            .replace(
+                "    - name: dashboard\n      roles",
+                &format!("    - name: {long}\n      roles"),
+            )
+            .as_bytes(),
+    )
+    .unwrap_err();
+    assert!(report.to_string().contains("at most 51 characters fit"), "{report}");
 }
 
 #[test]

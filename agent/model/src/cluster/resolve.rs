@@ -298,14 +298,14 @@ fn vault_auth(input: &VaultAuthInput) -> Option<VaultAuth> {
     match (&input.app_role, &input.cert) {
         (Some(auth), None) => Some(VaultAuth::AppRole {
             mount: auth.mount.value.clone(),
-            role_id: auth.role_id.clone(),
-            secret_id_file: auth.secret_id_file.clone(),
+            role_id: auth.role_id.value.clone(),
+            secret_id_file: auth.secret_id_file.value.clone(),
         }),
         (None, Some(auth)) => Some(VaultAuth::Cert {
             mount: auth.mount.value.clone(),
             role: auth.role.clone(),
-            certificate_file: auth.certificate_file.clone(),
-            key_file: auth.key_file.clone(),
+            certificate_file: auth.certificate_file.value.clone(),
+            key_file: auth.key_file.value.clone(),
         }),
         _ => None,
     }

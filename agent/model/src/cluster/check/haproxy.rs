@@ -11,6 +11,12 @@ use crate::names::Cidr;
 use crate::node::ProxyMode;
 use crate::report::{Place, Report};
 
+/// The frontend that every haproxy has besides: the kubelet, keepalived and metrics ask it.
+const MONITOR: &str = "basalt-monitor";
+
+/// The volume `certificate-NAME` has an RFC 1123 label as its name.
+const MAX_CERTIFICATE_NAME: usize = 63 - "certificate-".len();
+
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     api(input, report);
     let Some(haproxy) = &input.haproxy else { return };
@@ -104,6 +110,10 @@ fn frontend(
     frontend: &Located<FrontendInput>,
     report: &mut Report,
 ) {
+    if frontend.name.as_str() == MONITOR {
+        let message = format!("`{MONITOR}` is the name of haproxy's own health answers");
+        report.error(frontend.name.place, &frontend.name.path, message).hint("choose another name");
+    }
     if frontend.binds.is_empty() {
         report.error(
             frontend.place,
@@ -173,6 +183,24 @@ fn certificate(
                 format!("haproxy reads `{}` as root without special rights", name.value),
             )
             .hint("leave `owner` out; a `group` with mode \"0640\" lets others read it");
+    }
+    if let Some(directory) = &certificate.directory
+        && !directory.as_str().chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    {
+        let shown = directory.as_str().escape_debug();
+        report
+            .error(
+                directory.place,
+                &directory.path,
+                format!("haproxy cannot be told the folder `{shown}`"),
+            )
+            .hint("use letters, digits, `.`, `_` and `-`");
+    }
+    if certificate.name.as_str().len() > MAX_CERTIFICATE_NAME {
+        let message = format!(
+            "haproxy's pod names a volume after the certificate, so at most {MAX_CERTIFICATE_NAME} characters fit"
+        );
+        report.error(certificate.name.place, &certificate.name.path, message);
     }
     for role in &haproxy.roles {
         if !certificate.roles.iter().any(|item| item.value == role.value) {

@@ -26,8 +26,11 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let node_arguments = input.nodes.iter().flat_map(|node| &node.kernel_arguments);
     for argument in input.kernel_arguments.iter().chain(role_arguments).chain(node_arguments) {
         word(argument, "a kernel argument", report);
+        boot_word(argument, "kernel argument", report);
     }
     for node in &input.nodes {
+        let keys = input.ssh_authorized_keys.iter().chain(&node.ssh_authorized_keys);
+        super::unique("SSH key", keys.map(super::Item::of), report);
         let role = input.roles.get(&node.role.value).map(|role| role.kernel_arguments.as_slice());
         let lists = [&input.kernel_arguments, role.unwrap_or_default(), &node.kernel_arguments];
         super::unique("kernel argument", lists.into_iter().flatten().map(super::Item::of), report);
@@ -37,12 +40,16 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     }
     for disk in input.nodes.iter().filter_map(|node| node.install_disk.as_ref()) {
         if disk.as_str().contains(char::is_whitespace) {
-            report.error(
-                disk.place,
-                &disk.path,
-                "not the path of a disk: it has white space in it",
-            );
+            let message = "not the path of a disk: it has white space in it";
+            report.error(disk.place, &disk.path, message);
+        } else if !disk.as_str().starts_with("/dev/") {
+            report
+                .error(disk.place, &disk.path, "not a device below `/dev`")
+                .hint("write it like `/dev/disk/by-id/…`");
         }
+        let text =
+            Located { value: disk.value.to_string(), place: disk.place, path: disk.path.clone() };
+        boot_word(&text, "disk", report);
     }
     if let Some(containerd) = &input.containerd {
         image_name(&containerd.sandbox_image, report);
@@ -89,6 +96,18 @@ pub(super) fn image_name(text: &Located<String>, report: &mut Report) {
         report.error(text.place, &text.path, "not the name of an image in a registry").hint(
             "write `registry/name:tag`, in lower case, without a digest and without `docker://`",
         );
+    }
+}
+
+/// A word that iPXE leaves as it is: it expands `${…}`, and knows no quotes (<https://ipxe.org/scripting>).
+fn boot_word(text: &Located<String>, what: &str, report: &mut Report) {
+    let is_operator = matches!(text.as_str(), "&&" | "||" | ";");
+    if is_operator || text.contains("${") {
+        let shown = text.value.escape_debug();
+        let message = format!("the {what} `{shown}` means something else to iPXE");
+        report
+            .error(text.place, &text.path, message)
+            .hint("leave out `${`, and do not write `&&`, `||` or `;` alone");
     }
 }
 

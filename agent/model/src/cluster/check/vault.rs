@@ -76,6 +76,9 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
     {
         word(mount, "a mount path", report);
     }
+    if let Some(auth) = &vault.auth.app_role {
+        word(&auth.role_id, "a role id", report);
+    }
     word(&vault.pki.mount, "a mount path", report);
     word(&vault.pki.role, "the name of a role", report);
     unique("certificate", vault.certificates.iter().map(|item| Item::of(&item.name)), report);
@@ -120,7 +123,7 @@ fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &
             );
         }
     }
-    readable_by_others(&item.mode, report);
+    readable(&item.mode, report);
 }
 
 /// The pods that a node may have to be told.
@@ -163,8 +166,14 @@ fn known_pod(
     }
 }
 
-/// A private key that everybody may read is no private key.
-fn readable_by_others(mode: &Located<FileMode>, report: &mut Report) {
+/// A private key that everybody may read is no private key, and one that nobody may read is none either.
+fn readable(mode: &Located<FileMode>, report: &mut Report) {
+    if mode.bits() & 0o400 == 0 {
+        let message = format!("mode `{}` lets not even the owner read the files", mode.value);
+        report
+            .error(mode.place, &mode.path, message)
+            .hint("use \"0600\", or \"0640\" with a group");
+    }
     if mode.bits() & 0o007 != 0 {
         report
             .error(
