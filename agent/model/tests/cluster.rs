@@ -9,9 +9,14 @@ const LAB: &str = include_str!("../../../tests/clusters/lab/cluster.yaml");
 fn lab() -> Cluster {
     let (cluster, report) = Cluster::parse("cluster.yaml", LAB.as_bytes())
         .unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(report.is_empty(), "{report}");
+    let said: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{report}");
+    assert!(said[0].contains(LAB_WARNING), "{report}");
     cluster
 }
+
+/// What is said of the lab itself, which has two Vault servers and a vault-agent.
+const LAB_WARNING: &str = "vault-agent takes the first address alone";
 
 /// Replaces `from`, which stands in the lab exactly once, and expects these findings; `L` stands for the line where
 /// the replacement starts, `L+n` for the n-th line after it,
@@ -26,7 +31,8 @@ fn check(from: &str, to: &str, expected: &[&str]) {
         Ok((_, report)) => report,
         Err(refused) => refused.0,
     };
-    let found: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+    let found = report.sorted().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found: Vec<String> = found.into_iter().filter(|row| !row.contains(LAB_WARNING)).collect();
     let mut expected: Vec<String> = expected.iter().map(|row| (*row).to_owned()).collect();
     for row in &mut expected {
         for offset in 0..=12 {
@@ -500,6 +506,89 @@ fn haproxy_and_ports() {
     );
 }
 
+const URL_HINT: &str = "\n  hint: write a host in lower case, or an IP address (IPv6 in brackets), and a port up to 65535";
+
+#[test]
+fn vault_requests() {
+    let first = "[\"https://192.0.2.21:8200\",";
+    for address in ["https://192.0.2.21:99999", "https://", "https://Vault", "https://a?b"] {
+        let message = "not a URL that starts with `https://`";
+        check(
+            first,
+            &format!("[\"{address}\","),
+            &[&format!("f:L:15: vault.addresses[0]: {message}{URL_HINT}")],
+        );
+    }
+    for address in ["https://192.0.2.21:8200/v1", "https://192.0.2.21:8200/"] {
+        let message =
+            "the address of a Vault server has no path\n  hint: write `https://host:port`";
+        check(
+            first,
+            &format!("[\"{address}\","),
+            &[&format!("f:L:15: vault.addresses[0]: {message}")],
+        );
+    }
+    check(first, "[\"https://[2001:db8::21]\",", &[]);
+    let cert = "    cert:\n      role: lab-node\n";
+    for (mount, message) in [
+        ("auth/cert", "`auth/cert` would become `auth/auth/cert`\n  hint: leave out `auth/`"),
+        (
+            "cert/",
+            "not a mount path\n  hint: use letters, digits, `.`, `_` and `-`, with `/` only between names",
+        ),
+    ] {
+        check(
+            cert,
+            &format!("{cert}      mount: {mount}\n"),
+            &[&format!("f:L+2:14: vault.auth.cert.mount: {message}")],
+        );
+    }
+    let hint = "\n  hint: use letters, digits, `.`, `_` and `-`";
+    check(
+        "mount: pki/lab",
+        "mount: /pki",
+        &[&format!("f:L:12: vault.pki.mount: not a mount path{hint}, with `/` only between names")],
+    );
+    check(
+        "    role: node\n",
+        "    role: a/b\n",
+        &[&format!("f:L:11: vault.pki.role: not the name of a role{hint}")],
+    );
+}
+
+/// What can be used and is likely not meant.
+#[test]
+fn warnings() {
+    let parse = |text: &str| Cluster::parse("f", text.as_bytes()).unwrap().1.to_string();
+    let warned = parse(LAB);
+    let hint = "certificates come from any of them; a name that leads to all serves both";
+    let expected = "warning: vault.addresses[1]: vault-agent takes the first address alone, and waits while that is away";
+    assert!(warned.ends_with(&format!(":42: {expected}\n  hint: {hint}")), "{warned}");
+    assert_eq!(parse(&LAB.replace(", \"https://192.0.2.22:8200\"", "")), "");
+    check(
+        "generation: 1\n",
+        "generation: 010\n",
+        &[
+            "f:L:13: warning: generation: `010` is octal, and 8 in decimal\n  hint: leave out the leading zero, or write `0o` if octal is meant",
+        ],
+    );
+    let (start, end) =
+        (LAB.find("keepalived:\n").unwrap(), LAB.find("vault:\n  addresses").unwrap());
+    let unmoved =
+        "\n  hint: add the section `keepalived`, unless something outside the cluster does it";
+    check(
+        &LAB[start..end],
+        "",
+        &[
+            &format!("f:<host: api.lab>:23: warning: api.virtual_addresses[0]: no keepalived instance moves `192.0.2.10`{unmoved}"),
+            &format!("f:<host: api.lab>:35: warning: api.virtual_addresses[1]: no keepalived instance moves `2001:db8:2::10`{unmoved}"),
+        ]
+        .map(|row| row.replace("<host: api.lab>", "<virtual_addresses: [192.0.2.10, >"))
+        .each_ref()
+        .map(String::as_str),
+    );
+}
+
 #[test]
 fn vault() {
     check("      certificate: dashboard\n", "", &[]);
@@ -527,7 +616,7 @@ fn vault() {
     check(
         "[\"https://192.0.2.21:8200\",",
         "[\"http://192.0.2.21:8200\",",
-        &["f:L:15: vault.addresses[0]: not a URL that starts with `https://`"],
+        &[&format!("f:L:15: vault.addresses[0]: not a URL that starts with `https://`{URL_HINT}")],
     );
     let two = "    - name: spare\n      roles: [controller]\n    - name: dashboard\n      roles: [controller]";
     check(
@@ -735,9 +824,9 @@ fn texts() {
     check(
         "[\"https://mirror1.lab.example\",",
         "[\"ftp://mirror1.lab.example\",",
-        &[
-            "f:L:28: containerd.mirrors.registry.lab.example[0]: not a URL that starts with `https://` or `http://`",
-        ],
+        &[&format!(
+            "f:L:28: containerd.mirrors.registry.lab.example[0]: not a URL that starts with `https://` or `http://`{URL_HINT}"
+        )],
     );
     check(
         "mitigations=auto,",
@@ -753,6 +842,13 @@ fn texts() {
             "f:<lab-vault: |>:14: trust_anchors.lab-vault: holds something else than certificates\n  hint: a trust anchor is public; a private key does not belong into this file",
         ],
     );
+    let line = "    xC0VB9PtP4AZ78KJzBlpXR6GX4+xLQ==\n";
+    let damaged = "certificate is cut or damaged\n  hint: copy it again, every line of it";
+    for wrong in
+        ["", "    xC0VB9PtP4AZ78KJzBlpXR6GX4+x!Q==\n", "    xC0VB9PtP4AZ78KJzBlpXR6GX4+x\n"]
+    {
+        check(line, wrong, &[&format!("f:<lab-vault: |>:14: trust_anchors.lab-vault: {damaged}")]);
+    }
     check(
         "  base: scratch",
         "  base: quay.io/fedora/fedora-coreos:stable",
@@ -771,7 +867,7 @@ fn all_at_once() {
         .replace("  controller: {}", "  controller: {}\n  storage: {}")
         .replace("- name: n2\n    role", "- name: n1\n    role");
     let refused = Cluster::parse("f", text.as_bytes()).unwrap_err();
-    assert_eq!(refused.0.sorted().len(), 4, "{refused}");
+    assert_eq!(refused.0.sorted().len(), 5, "{refused}");
 }
 
 mod never_panics {

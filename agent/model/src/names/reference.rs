@@ -28,7 +28,7 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Whether `text` is a registry: a DNS name or an IP address (IPv6 in brackets), with a port or without.
-pub(super) fn is_registry(text: &str) -> bool {
+pub fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),

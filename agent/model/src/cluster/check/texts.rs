@@ -2,7 +2,7 @@
 
 use crate::decode::Located;
 use crate::input::ClusterInput;
-use crate::names::reference::is_name;
+use crate::names::reference::{is_name, is_registry};
 use crate::report::Report;
 
 /// The key types that OpenSSH of Fedora CoreOS accepts.
@@ -34,9 +34,6 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
         let role = input.roles.get(&node.role.value).map(|role| role.kernel_arguments.as_slice());
         let lists = [&input.kernel_arguments, role.unwrap_or_default(), &node.kernel_arguments];
         super::unique("kernel argument", lists.into_iter().flatten().map(super::Item::of), report);
-    }
-    for anchor in input.trust_anchors.values() {
-        trust_anchor(anchor, report);
     }
     for disk in input.nodes.iter().filter_map(|node| node.install_disk.as_ref()) {
         if disk.as_str().contains(char::is_whitespace) {
@@ -73,23 +70,6 @@ fn ssh_key(key: &Located<String>, report: &mut Report) {
     }
 }
 
-fn trust_anchor(anchor: &Located<String>, report: &mut Report) {
-    let text = anchor.trim();
-    let begins = text.matches("-----BEGIN ").count();
-    let certificates = text.matches("-----BEGIN CERTIFICATE-----").count();
-    let ends = text.matches("-----END CERTIFICATE-----").count();
-    if begins > certificates {
-        // The text itself is not repeated: it may hold a private key.
-        report
-            .error(anchor.place, &anchor.path, "holds something else than certificates")
-            .hint("a trust anchor is public; a private key does not belong into this file");
-    } else if certificates == 0 || ends != certificates || !text.starts_with("-----BEGIN") {
-        report
-            .error(anchor.place, &anchor.path, "not a PEM certificate")
-            .hint("write it as a block: `name: |` and below it, indented, `-----BEGIN CERTIFICATE-----` and so on");
-    }
-}
-
 /// The name of an image in a registry, as it is pulled.
 pub(super) fn image_name(text: &Located<String>, report: &mut Report) {
     if !is_name(text) {
@@ -122,16 +102,17 @@ pub(super) fn word(text: &Located<String>, what: &str, report: &mut Report) {
     }
 }
 
-/// A URL with one of `schemes`, a host, and nothing that needs quoting.
+/// A URL with one of `schemes`, a host with or without a port, and a path that needs no quoting.
 pub(super) fn url(text: &Located<String>, schemes: &[&str], report: &mut Report) {
-    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
-    let is_plain = |rest: &str| {
-        !rest.is_empty()
-            && !rest.starts_with(['/', ':'])
-            && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c))
-    };
-    if !rest.is_some_and(is_plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/%".contains(c);
+    let is_url = schemes.iter().filter_map(|scheme| text.strip_prefix(scheme)).any(|rest| {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        is_registry(authority) && path.chars().all(is_plain)
+    });
+    if !is_url {
         let message = format!("not a URL that starts with `{}`", schemes.join("` or `"));
-        report.error(text.place, &text.path, message);
+        report
+            .error(text.place, &text.path, message)
+            .hint("write a host in lower case, or an IP address (IPv6 in brackets), and a port up to 65535");
     }
 }
