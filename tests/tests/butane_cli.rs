@@ -303,6 +303,7 @@ fn findings_are_printed_as_the_reference_prints_them() {
         }
         if found.status != expected.status {
             faults += &format!("{name}: {found:?}\n");
+            continue;
         }
         if expected.status == Some(0) {
             let (mut found, mut expected) = (value_of(&found.stdout), value_of(&expected.stdout));
@@ -567,6 +568,20 @@ fn the_size_is_reported_instead() {
     assert!(fs::read_to_string(ours.path("out")).unwrap().contains("file /a  config.bu:3:19"));
     ours.run(&["--size", "bad.bu"]).failed("the path is not absolute");
     assert_eq!(ours.run(&["--size", "--check", "config.bu"]).status, Some(2));
+}
+
+#[test]
+fn the_way_back() {
+    let Some(ours) = Bench::new() else { return };
+    let text = format!("{GOOD}storage: {{files: [{{path: /a, contents: {{inline: text}}}}]}}\n");
+    let json = ours.feed(&[], text.as_bytes()).stdout;
+    let butane = ours.feed(&["--reverse"], json.as_bytes());
+    assert!(butane.status == Some(0) && butane.stdout.contains("inline: text"), "{butane:?}");
+    ours.feed(&[], butane.stdout.as_bytes()).check(0, &json, "");
+    let other = ours.feed(&["--reverse=flatcar", "-"], json.as_bytes()).stdout;
+    assert!(other.starts_with("variant: flatcar\n"), "{other}");
+    ours.feed(&["--reverse"], b"{}").failed("error");
+    assert_eq!(ours.run(&["--reverse", "a", "b"]).status, Some(2));
 }
 
 #[test]

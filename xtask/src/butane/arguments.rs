@@ -106,6 +106,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) vars: Vec<PathBuf>,
 
+    /// Write the Butane config that an Ignition config, or a MachineConfig, could have been made from.
+    ///
+    /// It is for the newest version of VARIANT that gives the same specification; the default is `openshift` for a
+    /// MachineConfig and `fcos` for all else. What a compiler made comes out so that it compiles to the very same
+    /// again.
+    #[arg(long, value_name = "VARIANT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "")]
+    #[arg(conflicts_with_all = ["size", "verify_units", "var", "vars", "files_dir", "raw", "pretty"])]
+    reverse: Option<String>,
+
     /// Let systemd look at the units of the config as well.
     ///
     /// `systemd-analyze verify` reads them, starts none, and what it says is reported as warnings: a misspelled option
@@ -178,6 +188,10 @@ impl Arguments {
             let message = "standard input can be read once";
             return Err(wrong_usage(ErrorKind::ArgumentConflict, message));
         }
+        if self.reverse.is_some() && inputs.len() > 1 {
+            let message = "`--reverse` takes one FILE";
+            return Err(wrong_usage(ErrorKind::TooManyValues, message));
+        }
         Ok(inputs)
     }
 
@@ -193,6 +207,12 @@ impl Arguments {
 
     pub(super) fn files_dir(&self) -> Option<&Utf8Path> {
         self.files_dir.as_deref().filter(|path| !path.as_str().is_empty())
+    }
+
+    /// The way back is wanted, for a variant or the one that fits.
+    pub(super) fn reverse(&self) -> Option<Option<&str>> {
+        let variant = self.reverse.as_deref()?;
+        Some(Some(variant).filter(|variant| !variant.is_empty()))
     }
 
     pub(super) fn output(&self) -> Option<&Path> {
@@ -336,8 +356,20 @@ mod tests {
 
     #[test]
     fn usage_is_wrong() {
-        for line in ["--nope", "-Z", "-d", "-o", "--pret", "--check --size", "--help --nope", "-hZ"]
-        {
+        assert_eq!(parse("--reverse").unwrap().reverse(), Some(None));
+        assert_eq!(parse("--reverse=fiot").unwrap().reverse(), Some(Some("fiot")));
+        assert_eq!(inputs("--reverse a b"), None);
+        for line in [
+            "--nope",
+            "-Z",
+            "--reverse --raw",
+            "-d",
+            "-o",
+            "--pret",
+            "--check --size",
+            "--help --nope",
+            "-hZ",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("-q -h").unwrap().help_summary);
