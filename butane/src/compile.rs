@@ -143,7 +143,7 @@ pub(crate) fn lower_document(
     let target = version::target(root, file, findings)?;
     let origin = Origin::root(file, root.place);
     let mut written = decode(root, &CONFIG, Language::Butane(target), origin, findings);
-    refuse_misplaced(&mut written, &CONFIG, marks, findings);
+    refuse_misplaced(&mut written, &CONFIG, target, marks, findings);
     validate::butane(&written, &CONFIG, target, findings);
     if target.openshift.is_some() {
         validate::with(findings, target, |check| match options.output {

@@ -144,6 +144,12 @@ fn documents_without_content_are_nothing() {
 }
 
 #[test]
+fn no_files_are_no_config() {
+    let Composed { config, report, .. } = compile_all(&[], &Values::NONE, &OPTIONS);
+    assert!(config.is_none() && report.has_errors());
+}
+
+#[test]
 fn half_a_head_is_not_filled_up() {
     refuse(
         &["---\nvariant: fcos\n"],
@@ -349,4 +355,71 @@ fn one_file_is_compiled_as_ever() {
     assert_eq!(report, composed.report);
     assert_eq!(config.unwrap().text(Layout::Pretty), composed.config.unwrap().text(Layout::Pretty));
     assert!(composed.overrides.is_empty());
+}
+
+/// Configs of the corpus with the variant and version they are for.
+fn corpus() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/good");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let head = |text: &str, name: &str| -> Option<String> {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}: ")))?;
+        Some(format!("{line}\n"))
+    };
+    let with_head = texts.filter_map(|text| {
+        let head = head(&text, "variant")? + &head(&text, "version")?;
+        Some((text, head))
+    });
+    with_head.filter(|(_, head)| head.contains("fcos")).collect()
+}
+
+fn compose_corpus(texts: &[&str]) -> Composed {
+    let files = camino::Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/files"));
+    let sources: Vec<Source> =
+        texts.iter().map(|text| Source { file: "a.bu", bytes: text.as_bytes() }).collect();
+    compile_all(&sources, &Values::NONE, &Options { files_dir: Some(files), ..OPTIONS })
+}
+
+fn text(composed: &Composed) -> Option<String> {
+    Some(composed.config.as_ref()?.text(Layout::Compact))
+}
+
+#[test]
+fn merging_with_nothing_changes_nothing() {
+    let corpus = corpus();
+    assert!(corpus.len() > 50);
+    for (config, head) in &corpus {
+        let alone = compose_corpus(&[config]);
+        assert!(alone.config.is_some(), "{config}{}", alone.report);
+        for texts in [[config.as_str(), head], [head, config]] {
+            let composed = compose_corpus(&texts);
+            assert_eq!(text(&alone), text(&composed), "{config}");
+            assert_eq!(alone.report.to_string(), composed.report.to_string(), "{config}");
+            assert!(composed.overrides.is_empty(), "{config}");
+        }
+    }
+}
+
+#[test]
+fn documents_of_one_file_are_the_same_as_files() {
+    // What else there is behind a document, or that nothing is, has its own tests.
+    let mut corpus = corpus();
+    corpus.retain(|(text, _)| {
+        text.ends_with('\n') && !text.lines().any(|line| matches!(line, "---" | "..."))
+    });
+    let mut merged = 0;
+    for (index, (one, _)) in corpus.iter().enumerate() {
+        let (two, _) = &corpus[(index * 7 + 3) % corpus.len()];
+        let stream = format!("{one}---\n{two}");
+        let (files, documents) = (compose_corpus(&[one, two]), compose_corpus(&[&stream]));
+        assert_eq!(text(&files), text(&documents), "{stream}\n{}", documents.report);
+        let paths = |composed: &Composed| -> Vec<String> {
+            composed.overrides.iter().map(|found| found.path.clone()).collect()
+        };
+        assert_eq!(paths(&files), paths(&documents), "{stream}");
+        merged += usize::from(files.config.is_some());
+    }
+    assert!(merged > corpus.len() / 2, "{merged}");
 }

@@ -2,7 +2,7 @@
 
 use basalt_model::yaml::{self, Value as YamlValue, Yaml};
 
-use super::Source;
+use super::{Source, escapes};
 use crate::tree::Findings;
 use crate::variables::Variables;
 use crate::version;
@@ -28,6 +28,7 @@ pub(crate) fn documents(
         version::nothing(source.file, findings);
         return None;
     }
+    escapes::refuse_slashes(source.bytes, &documents, findings, source.file);
     variables.fill_in(source.file, &mut documents, findings);
     for index in 1..documents.len() {
         let (before, document) = documents.split_at_mut(index);

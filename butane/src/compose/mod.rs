@@ -1,16 +1,9 @@
-//! One config of several files, and of several documents in a file: each is compiled by itself, and then they are
-//! merged by Ignition's rules in the order in which they were given, as Ignition would merge them on the machine.
-//!
-//! * A file, or a document, that comes later wins, value by value; every value that it replaces is an [`Override`].
-//! * All have the same variant. Their versions may differ: the result is written for the newest, and each file has the
-//!   fields and rules of its own. So a library of files need not move all at once.
-//! * A later document of a file may leave out `variant` and `version`: it then has those of the document before it,
-//!   and its `metadata` (openshift). Documents without any content are nothing.
-//! * `boot_device` and `grub` are said in one document: what they stand for is made of all of it.
-//! * The rules for a finished config are applied to the result, so a file may complete another one's.
+//! One config of several files, and of several documents in a file. Read [`compile_all`], then [`documents`](mod@documents)
+//! for how a text falls apart and [`join`](mod@join) for how the parts come together.
 
 mod beside;
 mod documents;
+mod escapes;
 mod join;
 mod overrides;
 mod pitfalls;
@@ -20,6 +13,7 @@ use basalt_model::report::Report;
 use crate::compile::{Compiled, Lowered, Options, finish, judge, lower_document};
 use crate::tree::Findings;
 use crate::variables::{Values, Variables};
+use crate::version;
 pub(crate) use documents::documents;
 pub(crate) use join::join;
 pub use overrides::{Override, OverrideKind, Statement};
@@ -45,13 +39,28 @@ pub struct Composed {
     pub overrides: Vec<Override>,
 }
 
-/// Compiles the files and merges them in their order, with [variables](crate::variables) put in.
+/// Compiles files and merges them in their order by Ignition's rules, as Ignition would merge the configs on the
+/// machine, with [variables](crate::variables) put in.
+///
+/// * A file, or a document, that comes later wins, value by value; every value that it replaces is an [`Override`].
+/// * All have the same variant. Their versions may differ: the result is written for the newest, and each file has the
+///   fields and rules of its own. So a library of files need not move all at once.
+/// * A later document of a file may leave out `variant` and `version`: it then has those of the document before it,
+///   and its `metadata` (openshift). Documents without any content are nothing.
+/// * `boot_device` and `grub` are said in one document: what they stand for is made of all of it.
+/// * The rules for a finished config are applied to the result, so a file may complete another one's; only the items of
+///   a list have to differ in each document already.
+/// * Merges that Ignition's rules allow and that hardly anyone means are warned of, such as a hash that stays when the
+///   contents are replaced.
 ///
 /// Findings are at the place of the value that caused them, in whichever file it stands. `local` paths of all files
-/// are below [`Options::files_dir`].
+/// are below [`Options::files_dir`]. Without any source there is no config, and an error.
 pub fn compile_all(sources: &[Source], values: &Values, options: &Options) -> Composed {
     let name = sources.first().map_or("", |source| source.file);
     let (mut reading, mut findings) = (Findings::new(name), Findings::new(name));
+    if sources.is_empty() {
+        version::nothing("", &mut reading);
+    }
     let mut variables = Variables::new(values, &mut reading);
     let files: Vec<_> =
         sources.iter().map(|source| documents(*source, &mut variables, &mut reading)).collect();
@@ -83,7 +92,7 @@ pub fn compile_all(sources: &[Source], values: &Values, options: &Options) -> Co
         if !is_one {
             pitfalls::report(&joined, &changes, &Starts(starts), &mut findings);
         }
-        pitfalls::report_open_secrets(&joined.config, marks, &mut findings);
+        pitfalls::report_open_secrets(&joined.config, marks, &mut reading);
         lowered = Some(joined);
     }
     let mut findings = marks.explain(findings);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use super::reference::{self, Reference};
-use super::{BASE64_PREFIX, Form, Packed, is_unreserved};
+use super::{BASE64_PREFIX, Form, Packed, escaped_length};
 use crate::version::{Base, Target};
 
 /// The forms among which the shortest is chosen.
@@ -38,15 +38,37 @@ impl Forms {
 
 const GZIP: &str = "gzip";
 
-/// Below this many bytes a level is cheap, and which of the two best ones is shorter cannot be foreseen. It is also what
-/// the user data of the smallest clouds hold.
-const SHORT: usize = 16 * 1024;
+/// From this many bytes on, contents without one block that gets shorter are taken for random.
+const LONG: usize = 16 * 1024;
+
+/// How much work compression is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// The shorter one of the two best levels: in a short text either may win. For configs that have to fit into the
+    /// user data of a cloud, 16 KiB in some.
+    #[default]
+    Most,
+    /// Level 8, which is about as short as the reference's level 9, on texts of few words shorter than our level 9, and
+    /// takes half the time.
+    Enough,
+}
+
+impl Effort {
+    /// How many levels are tried.
+    fn levels(self) -> usize {
+        match self {
+            Effort::Most => 2,
+            Effort::Enough => 1,
+        }
+    }
+}
 
 /// Decides for one thing after the other; holds what is costly to make.
 #[derive(Default)]
 pub(super) struct Chooser {
-    /// Levels 9 and 8.
-    levels: [Option<Compress>; 2],
+    pub effort: Effort,
+    /// Levels 8 and 9.
+    compressors: [Option<Compress>; 2],
     reference: Reference,
     output: Vec<u8>,
 }
@@ -64,8 +86,7 @@ impl Chooser {
         if forms == Forms::Escaped {
             return (Packed::new(contents.into_owned(), Form::Escaped), None);
         }
-        let escaped = contents.iter().filter(|byte| !is_unreserved(**byte)).count();
-        let escaped_length = 1 + contents.len() + 2 * escaped;
+        let escaped_length = 1 + escaped_length(&contents);
         let base64_length = BASE64_PREFIX.len() + contents.len().div_ceil(3) * 4;
         if forms == Forms::All
             && let Some(packed) = self.gzip(&contents, escaped_length.min(base64_length))
@@ -87,22 +108,18 @@ impl Chooser {
             return Some(ours);
         }
         // Where not one block gets shorter in a long text, there is nothing for the reference to find either.
-        let is_random = contents.len() >= SHORT && ours.len() > contents.len() + FRAME_BYTES;
+        let is_random = contents.len() >= LONG && ours.len() > contents.len() + FRAME_BYTES;
         (!is_random && self.reference.gzip_length(contents) <= most).then_some(ours)
     }
 
     /// A gzip file of at most `limit` bytes.
     fn compress(&mut self, contents: &[u8], limit: usize) -> Option<Vec<u8>> {
-        let [best, second] = &mut self.levels;
-        let best = best.get_or_insert_with(|| Compress::new(Compression::new(9), false));
-        let mut packed = None;
-        if gzip(best, contents, limit, &mut self.output) {
-            packed = Some(self.output.clone());
-        }
-        if contents.len() < SHORT {
-            let second = second.get_or_insert_with(|| Compress::new(Compression::new(8), false));
+        let mut packed: Option<Vec<u8>> = None;
+        for (level, compressor) in (8..).zip(&mut self.compressors[..self.effort.levels()]) {
+            let compressor =
+                compressor.get_or_insert_with(|| Compress::new(Compression::new(level), false));
             let limit = packed.as_ref().map_or(limit, |packed| packed.len() - 1);
-            if gzip(second, contents, limit, &mut self.output) {
+            if gzip(compressor, contents, limit, &mut self.output) {
                 packed = Some(self.output.clone());
             }
         }

@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use choice::Chooser;
 pub(crate) use choice::Forms;
 pub(crate) use pack::pack;
 
@@ -53,20 +52,6 @@ impl Source {
             Source::File(found) => found.bytes,
         }
     }
-}
-
-/// Contents as a URL.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct DataUrl {
-    pub url: String,
-    /// What `compression` has to say; absent when the person has said it.
-    pub compression: Option<&'static str>,
-}
-
-/// The URL of contents that are at hand. For many of them [`pack()`] is faster.
-pub(crate) fn data_url(contents: &[u8], forms: Forms) -> DataUrl {
-    let (packed, compression) = Chooser::default().choose(contents.into(), forms);
-    DataUrl { url: packed.url().to_owned(), compression }
 }
 
 /// How the bytes of a data URL are written.
@@ -156,10 +141,30 @@ fn escape(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The unreserved characters of RFC 2396.
+/// Whether each byte is one of the unreserved characters of RFC 2396.
+const UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric()
+            || matches!(character, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
+        byte += 1;
+    }
+    table
+};
+
 fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
+    UNRESERVED[usize::from(byte)]
+}
+
+/// How many bytes `contents` have when escaped.
+fn escaped_length(contents: &[u8]) -> usize {
+    // In pieces whose count fits a small number: that is what the processor adds up fast.
+    let reserved =
+        |chunk: &[u8]| chunk.iter().map(|byte| u32::from(!is_unreserved(*byte))).sum::<u32>();
+    contents.len()
+        + 2 * contents.chunks(1 << 20).map(|chunk| reserved(chunk) as usize).sum::<usize>()
 }
 
 #[cfg(test)]

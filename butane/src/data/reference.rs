@@ -19,6 +19,8 @@ pub(super) const SHORTEST_GZIP: usize = 25;
 const LENGTHS_BYTES: usize = 4;
 
 const HASH_BITS: u32 = 17;
+/// With fewer positions than tries, how many bits a hash has changes nothing but the time it takes to clear the table.
+const FEW_HASH_BITS: u32 = 12;
 const WINDOW: usize = 1 << 15;
 /// The writer's buffer is two windows long; when it is full, the older half goes.
 const BUFFER: usize = 2 * WINDOW;
@@ -35,6 +37,7 @@ const MAX_STORED: usize = 65535;
 pub(super) struct Reference {
     /// Hash → one more than the last position that has it; 0 is none.
     heads: Vec<u32>,
+    hash_bits: u32,
     /// Position in the window → one more than the position before that has the same hash.
     previous: Vec<u32>,
 }
@@ -42,8 +45,9 @@ pub(super) struct Reference {
 impl Reference {
     /// The number of bytes of the gzip of `contents`.
     pub(super) fn gzip_length(&mut self, contents: &[u8]) -> usize {
+        self.hash_bits = if contents.len() < MOST_TRIES { FEW_HASH_BITS } else { HASH_BITS };
         self.heads.clear();
-        self.heads.resize(1 << HASH_BITS, 0);
+        self.heads.resize(1 << self.hash_bits, 0);
         // What is in here is only reached by way of `heads`.
         self.previous.resize(WINDOW, 0);
         Search { tables: self, contents, base: 0, output: Output::new() }.run()
@@ -120,7 +124,7 @@ impl Search<'_> {
     fn insert(&mut self, position: usize) -> Option<usize> {
         let four = self.contents.get(position..position + SHORTEST)?;
         let four = u32::from_be_bytes(four.try_into().expect("it has four bytes"));
-        let hash = four.wrapping_mul(0x1e35_a7bd) >> (32 - HASH_BITS);
+        let hash = four.wrapping_mul(0x1e35_a7bd) >> (32 - self.tables.hash_bits);
         let head = &mut self.tables.heads[hash as usize];
         let before = *head;
         // Contents are at most 256 MiB long.

@@ -10,6 +10,7 @@ mod mount_units;
 use super::input::Input;
 use super::raise::{raise, says_nothing};
 use super::subtract::subtract;
+use crate::data;
 use crate::lower::{Context, lower};
 use crate::schema::Kind;
 use crate::schema::config::CONFIG;
@@ -145,7 +146,9 @@ impl Config<'_> {
     ) -> Tree {
         let mut context = Context { files_dir: None, target: self.target(), findings };
         let config = lower(written, &CONFIG, &mut context);
-        sugar::expand(written, config, &mut context)
+        let mut config = sugar::expand(written, config, &mut context);
+        data::pack(&mut config, context.findings);
+        config
     }
 }
 

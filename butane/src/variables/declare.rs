@@ -1,7 +1,7 @@
 //! The section `variables`: which variables a file has, and what they can be.
 
 use basalt_model::decode::{closest, list};
-use basalt_model::yaml::{Value as YamlValue, Yaml, scalar};
+use basalt_model::yaml::{Value as YamlValue, Yaml, repeated_keys, scalar};
 
 use super::kind::{Datum, Kind};
 use super::reference::is_name;
@@ -24,25 +24,38 @@ pub(super) struct Declaration {
     pub origin: Origin,
 }
 
+/// What a file declares.
+#[derive(Default)]
+pub(super) struct Declarations {
+    pub good: Vec<Declaration>,
+    /// Names with a declaration that was reported.
+    pub broken: Vec<String>,
+}
+
 /// Takes the sections out of a file's documents and reads them. Absent when the file has none: it is then nothing
 /// but Butane.
 pub(super) fn take(
     file: &str,
     documents: &mut [Yaml],
     findings: &mut Findings,
-) -> Option<Vec<Declaration>> {
+) -> Option<Declarations> {
+    let is_section =
+        |(key, _): &(Yaml, Yaml)| key.as_scalar().is_some_and(|key| key.text == SECTION);
     let mut sections = Vec::new();
     for document in documents {
         if let YamlValue::Map(entries) = &mut document.value {
-            let is_section =
-                |(key, _): &(Yaml, Yaml)| key.as_scalar().is_some_and(|key| key.text == SECTION);
+            // The compiler looks for keys that are there twice, and does not see this one any more.
+            if let Some((key, _)) = entries.iter().filter(|entry| is_section(entry)).nth(1) {
+                let origin = Origin::root(file, key.place).below(SECTION);
+                findings.error(&origin, format!("there is a section `{SECTION}` already"));
+            }
             sections.extend(entries.extract_if(.., |entry| is_section(entry)));
         }
     }
     if sections.is_empty() {
         return None;
     }
-    let mut reader = Reader { findings, found: Vec::new() };
+    let mut reader = Reader { findings, found: Declarations::default() };
     for (key, section) in &sections {
         let origin = Origin::root(file, key.place).below(SECTION).at(section.place);
         reader.section(section, &origin);
@@ -52,7 +65,7 @@ pub(super) fn take(
 
 struct Reader<'f> {
     findings: &'f mut Findings,
-    found: Vec<Declaration>,
+    found: Declarations,
 }
 
 impl Reader<'_> {
@@ -75,16 +88,17 @@ impl Reader<'_> {
                     .hint("a name is letters, digits, `_` and `-`, and begins with a letter");
                 continue;
             }
-            if let Some(first) = self.found.iter().find(|found| found.name == name) {
+            if let Some(first) = self.found.good.iter().find(|found| found.name == name) {
                 let message =
                     format!("`{name}` is declared in line {} already", first.origin.place.line);
                 self.findings
                     .error(&origin, message)
-                    .hint("a variable of one document holds in the whole file");
+                    .hint("one declaration holds in all documents of a file");
                 continue;
             }
-            if let Some(declaration) = self.declaration(name, value, origin) {
-                self.found.push(declaration);
+            match self.declaration(name, value, origin) {
+                Some(declaration) => self.found.good.push(declaration),
+                None => self.found.broken.push(name.to_owned()),
             }
         }
     }
@@ -110,6 +124,10 @@ impl Reader<'_> {
             });
         };
         let mut is_good = true;
+        for (key, message) in repeated_keys(entries) {
+            self.findings.error(&origin.clone().at(key.place), message);
+            is_good = false;
+        }
         let mut fields: [Option<&Yaml>; FIELDS.len()] = [None; FIELDS.len()];
         for (key, value) in entries {
             let field = key.as_scalar().map_or("", |key| key.text.as_str());

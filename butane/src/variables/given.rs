@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use basalt_model::report::Place;
-use basalt_model::yaml::{self, Value as YamlValue, Yaml};
+use basalt_model::yaml::{self, Value as YamlValue, Yaml, repeated_keys};
 
 use super::Values;
 use super::declare::Declaration;
@@ -102,7 +102,16 @@ fn put(given: &mut BTreeMap<String, Given>, name: String, source: Source, origin
 fn entries(file: &ValuesFile, findings: &mut Findings) -> Vec<(String, Yaml, Origin)> {
     let mut read = Findings::new(file.file);
     let documents = yaml::parse_all(file.bytes, &mut read.0);
-    findings.0.absorb(read.0);
+    for finding in read.0.sorted() {
+        let origin = Origin { path: "".into(), ..Origin::root(file.file, finding.place) };
+        // A secret that begins so is not repeated.
+        match finding.message.starts_with("`*") {
+            true => findings
+                .error(&origin, "`*` begins the name of an anchor, and this one is not set above")
+                .hint("write the value in quotes"),
+            false => findings.error(&origin, &finding.message).hint.clone_from(&finding.hint),
+        }
+    }
     let mut documents = documents.unwrap_or_default();
     documents.retain(|document| !document.is_null());
     let mut entries = Vec::new();
@@ -119,6 +128,9 @@ fn entries(file: &ValuesFile, findings: &mut Findings) -> Vec<(String, Yaml, Ori
                 .hint("write a line `name: value` for each variable");
             break;
         };
+        for (key, message) in repeated_keys(&fields) {
+            findings.error(&origin.clone().at(key.place), message);
+        }
         for (key, value) in fields {
             let at = Origin { path: "".into(), ..origin.clone() }.at(key.place);
             match key.as_scalar() {

@@ -7,8 +7,9 @@ use basalt_model::report::{Finding, Place, Report, Severity};
 use super::substitute::Mark;
 use crate::tree::{Findings, Origin};
 
-/// The shortest secret that is looked for in all findings. A shorter one is in too many words.
-const LEAST_SECRET: usize = 4;
+/// The shortest secret that is looked for in all findings, besides those at its own place. A shorter one is part of
+/// many words, and replacing it there would tell it.
+const LEAST_SECRET: usize = 6;
 
 /// What is shown in the place of a secret.
 pub(crate) const SECRET: &str = "(secret)";

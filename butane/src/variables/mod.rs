@@ -47,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use basalt_model::decode::closest;
+use basalt_model::report::Place;
 use basalt_model::yaml::Yaml;
 
 use crate::tree::{Findings, Origin};
@@ -93,6 +94,8 @@ pub(crate) struct Reassigned {
 pub(crate) struct Variables {
     given: BTreeMap<String, Given>,
     declared: BTreeMap<String, First>,
+    /// Names whose declarations were reported.
+    broken: BTreeSet<String>,
     marks: Marks,
 }
 
@@ -106,7 +109,8 @@ struct First {
 impl Variables {
     pub(crate) fn new(values: &Values, findings: &mut Findings) -> Variables {
         let given = given::read(values, findings);
-        Variables { given, declared: BTreeMap::new(), marks: Marks::default() }
+        let (declared, broken) = (BTreeMap::new(), BTreeSet::new());
+        Variables { given, declared, broken, marks: Marks::default() }
     }
 
     /// Puts values into the documents of a file, when it declares variables, and takes the declarations out.
@@ -114,11 +118,18 @@ impl Variables {
         let Some(declarations) = declare::take(file, documents, findings) else { return };
         let mut bound = BTreeMap::new();
         let mut origins = Vec::new();
-        for declaration in declarations {
+        for declaration in declarations.good {
             self.agree(&declaration, findings);
             let variable = self.bind(&declaration, findings);
             origins.push((declaration.name.clone(), declaration.origin));
             bound.insert(declaration.name, variable);
+        }
+        for name in declarations.broken {
+            // Nothing more is said of it, and nothing that it may have been is shown.
+            let origin = Origin::root(file, Place::START);
+            let (kind, is_secret, is_used) = (Kind::Text, true, true);
+            bound.insert(name.clone(), Bound { kind, value: None, is_secret, origin, is_used });
+            self.broken.insert(name);
         }
         let marks = substitute(file, documents, &mut bound, findings);
         for (name, origin) in &origins {
@@ -137,7 +148,7 @@ impl Variables {
     /// Reports the values that no file wants. To be asked once all files have been filled in.
     pub(crate) fn report_unknown(&self, findings: &mut Findings) {
         for (name, given) in &self.given {
-            if self.declared.contains_key(name) {
+            if self.declared.contains_key(name) || self.broken.contains(name) {
                 continue;
             }
             let hint = match closest(name, self.declared.keys().map(String::as_str)) {
@@ -213,7 +224,8 @@ impl Variables {
                 .hint(format!("take the right away: `chmod go= {}`", given.origin.file));
         }
         if given.is_none() && default.is_none() {
-            findings.error(origin, format!("`{name}` has no value")).hint(match is_secret {
+            let is_for_files = *is_secret || *kind == Kind::List;
+            findings.error(origin, format!("`{name}` has no value")).hint(match is_for_files {
                 true => format!("give it in a file, `{name}: VALUE`, with `--vars FILE`"),
                 false => format!("give it with `--var {name}=VALUE` or `--vars FILE`"),
             });

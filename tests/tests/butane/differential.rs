@@ -94,6 +94,7 @@ fn make_files(files: &Utf8Path) {
     write("empty", b"");
     write("keys.pub", b"# keys\nssh-ed25519 AAAA a\r\n\n  ssh-rsa BBBB b\nssh-ed25519 AAAA a");
     write("unit.service", b"[Service]\nExecStart=/bin/true\n");
+    write("config.ign", br#"{"ignition":{"version":"3.0.0"}}"#);
     write("sub/file", b"in a folder\n");
     write("tree/a/x", b"x");
     write("tree/a-b", b"#!/bin/sh\n");

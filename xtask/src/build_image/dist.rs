@@ -85,7 +85,7 @@ pub(crate) struct Manifest {
 }
 
 /// A file to be written whose bytes are known.
-pub(super) struct Document {
+pub(crate) struct Document {
     pub(super) path: String,
     pub(super) kind: Kind,
     pub(super) node: Option<String>,

@@ -6,7 +6,7 @@
 pub(crate) mod agent;
 mod components;
 mod dist;
-mod nodes;
+pub(crate) mod nodes;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -95,12 +95,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         Ok(parsed) => parsed,
         Err(refused) => return Ok(refuse(&refused.0)),
     };
-    let folder = match cluster_file.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent,
-        _ => Utf8Path::new("."),
-    };
+    let folder = nodes::folder(&cluster_file);
     progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, folder, &mut report);
+    let documents = nodes::compile(&cluster, &cluster_file, &mut report);
     let base = base(&cluster, folder, &mut report);
     components::check(&cluster, folder, &mut report);
     let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {

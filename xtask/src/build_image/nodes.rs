@@ -1,5 +1,8 @@
 //! The files of each machine: its node.json, Butane and Ignition config, its pods, and how it boots over PXE.
 
+use std::num::NonZero;
+use std::thread;
+
 use basalt_butane::{Extra, NodeConfig};
 use basalt_image::pxe::{self, Live, Machine, Pxe};
 use basalt_model::cluster::Cluster;
@@ -14,14 +17,35 @@ use crate::source;
 /// are put beside the scripts by the person who serves them.
 const LIVE: [&str; 3] = ["fcos/kernel", "fcos/initramfs.img", "fcos/rootfs.img"];
 
-/// Compiles every node. `None` means that errors were reported.
-pub(super) fn compile(
+/// Compiles every node of the cluster in `file`, on all processors. `None` means that errors were reported.
+pub(crate) fn compile(
     cluster: &Cluster,
-    folder: &Utf8Path,
+    file: &Utf8Path,
     report: &mut Report,
 ) -> Option<Vec<Document>> {
-    let nodes: Vec<Option<Vec<Document>>> =
-        cluster.nodes.iter().map(|node| compile_node(cluster, node, folder, report)).collect();
+    let folder = folder(file);
+    let compile_some = |nodes: &[Node]| {
+        let mut report = Report::new(file.as_str());
+        let compiled: Vec<Option<Vec<Document>>> =
+            nodes.iter().map(|node| compile_node(cluster, node, folder, &mut report)).collect();
+        (compiled, report)
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = cluster.nodes.len().div_ceil(threads).max(1);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let parts = cluster.nodes.chunks(share);
+        let threads: Vec<_> = parts.map(|nodes| scope.spawn(|| compile_some(nodes))).collect();
+        threads
+            .into_iter()
+            .map(|part| part.join().expect("a node compiles or has errors"))
+            .collect()
+    });
+    // In the order of the cluster's file, on any number of threads.
+    let mut nodes = Vec::new();
+    for (compiled, findings) in parts {
+        nodes.extend(compiled);
+        report.absorb(findings);
+    }
     let pxe = scripts(cluster, report);
     let mut documents = Vec::new();
     for node in nodes {
@@ -29,6 +53,14 @@ pub(super) fn compile(
     }
     documents.extend(pxe?);
     Some(documents)
+}
+
+/// What paths in the cluster's file are relative to.
+pub(super) fn folder(file: &Utf8Path) -> &Utf8Path {
+    match file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    }
 }
 
 fn compile_node(

@@ -93,6 +93,17 @@ pub(crate) struct Arguments {
     #[arg(default_missing_value = "text")]
     pub(super) size: Option<Format>,
 
+    /// Report what took the place of what instead of writing the config.
+    ///
+    /// Of several files and documents, a later one wins. The report has a line for each value that was replaced, with
+    /// who said it before and who says it now; `--overrides=json` prints one JSON array with an object for each: `path`,
+    /// `kind` (`replaced` or `removed`), and `before` and `after`, each with `file`, `line`, `column`, `path` and, where
+    /// it is short and no secret, `value`. Without this option the lines are said on standard error. The report goes
+    /// where the config would have gone.
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text", conflicts_with_all = ["check", "size"])]
+    pub(super) overrides: Option<Format>,
+
     /// Give a declared variable a value.
     ///
     /// A file that has the section `variables` can refer to them, as in `${{ hostname }}`. May be repeated. Secrets are
@@ -113,7 +124,7 @@ pub(crate) struct Arguments {
     /// again.
     #[arg(long, value_name = "VARIANT", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
-    #[arg(conflicts_with_all = ["size", "verify_units", "var", "vars", "files_dir", "raw", "pretty"])]
+    #[arg(conflicts_with_all = ["size", "overrides", "verify_units", "var", "vars", "files_dir", "raw", "pretty"])]
     reverse: Option<String>,
 
     /// Let systemd look at the units of the config as well.
@@ -362,11 +373,12 @@ mod tests {
         for line in [
             "--nope",
             "-Z",
-            "--reverse --raw",
             "-d",
             "-o",
             "--pret",
             "--check --size",
+            "--size --overrides",
+            "--reverse --raw",
             "--help --nope",
             "-hZ",
         ] {

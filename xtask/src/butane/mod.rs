@@ -7,6 +7,7 @@ mod deliver;
 mod diagnostics;
 mod excerpt;
 mod input;
+mod overrides;
 mod size;
 mod visible;
 
@@ -16,8 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use basalt_butane::{
-    Compiled, Composed, Layout, Options, Output, ReverseOptions, Source, Values, VerifyError,
-    Warnings, compile_all, reverse, verify_units,
+    Compiled, Composed, Layout, Options, Output, Override, ReverseOptions, Source, Values,
+    VerifyError, Warnings, compile_all, reverse, verify_units,
 };
 use basalt_model::report::{Report, Severity};
 
@@ -80,6 +81,11 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         say("Config produced warnings and --strict was specified\n");
         return Ok(ExitCode::from(FAILED));
     }
+    if let Some(format) = arguments.overrides {
+        return deliver(arguments.output(), |out| {
+            overrides::print(&outcome.overrides, format, out)
+        });
+    }
     if arguments.check {
         return Ok(ExitCode::SUCCESS);
     }
@@ -103,6 +109,8 @@ struct Outcome {
     /// There when the report has no errors.
     made: Option<Made>,
     report: Report,
+    /// What took the place of what.
+    overrides: Vec<Override>,
     /// What else there is to say.
     notes: Vec<String>,
 }
@@ -128,7 +136,7 @@ fn compiled(sources: &[Source], arguments: &Arguments, progress: &Progress) -> R
     if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
         notes.push(format!("the files directory `{folder}` is not a folder"));
     }
-    if !progress.is_quiet() {
+    if arguments.overrides.is_none() && !progress.is_quiet() {
         notes.extend(overrides.iter().map(ToString::to_string));
     }
     if let Some(config) = config.as_ref().filter(|_| arguments.verify_units) {
@@ -142,13 +150,13 @@ fn compiled(sources: &[Source], arguments: &Arguments, progress: &Progress) -> R
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Outcome { made: config.map(Box::new).map(Made::Config), report, notes })
+    Ok(Outcome { made: config.map(Box::new).map(Made::Config), report, overrides, notes })
 }
 
 fn reversed(source: &Source, variant: Option<&str>) -> Outcome {
     let options = ReverseOptions { variant, warnings: Warnings::Allowed };
     let (text, report) = reverse(source.file, source.bytes, &options);
-    Outcome { made: text.map(Made::Butane), report, notes: Vec::new() }
+    Outcome { made: text.map(Made::Butane), report, overrides: Vec::new(), notes: Vec::new() }
 }
 
 /// `2 errors, 1 warning`.
