@@ -566,7 +566,7 @@ fn the_way_back() {
     let butane = ours.feed(&["--reverse"], json.as_bytes());
     assert!(butane.status == Some(0) && butane.stdout.contains("inline: text"), "{butane:?}");
     ours.feed(&[], butane.stdout.as_bytes()).check(0, &json, "");
-    let other = ours.feed(&["--reverse=flatcar", "-"], json.as_bytes()).stdout;
+    let other = ours.feed(&["--reverse", "--variant", "flatcar", "-"], json.as_bytes()).stdout;
     assert!(other.starts_with("variant: flatcar\n"), "{other}");
     ours.feed(&["--reverse"], b"{}").failed("error");
     assert_eq!(ours.run(&["--reverse", "a", "b"]).status, Some(2));

@@ -52,15 +52,15 @@ fn made_up_configs_compile_as_with_the_reference() {
 }
 
 /// Both compilers, and files for configs to name.
-struct Bench {
-    reference: Reference,
-    specifications: Vec<Specification>,
-    files: Utf8PathBuf,
+pub(crate) struct Bench {
+    pub(crate) reference: Reference,
+    pub(crate) specifications: Vec<Specification>,
+    pub(crate) files: Utf8PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new(reference: Reference) -> Bench {
+    pub(crate) fn new(reference: Reference) -> Bench {
         let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
         let mut specifications = reference.specifications();
         specifications.retain(|s| format!("{} {}", s.variant, s.version).starts_with(&only));

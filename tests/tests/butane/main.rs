@@ -17,5 +17,6 @@ mod minimise;
 mod pools;
 mod random;
 mod reference;
+mod reverse;
 mod unpack;
 mod yaml;

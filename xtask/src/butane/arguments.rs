@@ -117,22 +117,41 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) vars: Vec<PathBuf>,
 
-    /// Write the Butane config that an Ignition config, or a MachineConfig, could have been made from.
-    ///
-    /// It is for the newest version of VARIANT that gives the same specification; the default is `openshift` for a
-    /// MachineConfig and `fcos` for all else. What a compiler made comes out so that it compiles to the very same
-    /// again.
-    #[arg(long, value_name = "VARIANT", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "")]
-    #[arg(conflicts_with_all = ["size", "overrides", "verify_units", "var", "vars", "files_dir", "raw", "pretty"])]
-    reverse: Option<String>,
-
     /// Let systemd look at the units of the config as well.
     ///
     /// `systemd-analyze verify` reads them, starts none, and what it says is reported as warnings: a misspelled option
     /// is ignored at boot without a word. Where the program is missing, or older than systemd 250, a note says so.
     #[arg(long)]
     pub(super) verify_units: bool,
+
+    /// Write the Butane config that FILE came from.
+    ///
+    /// FILE is an Ignition config of specification 3.0.0 or later, or a MachineConfig. What a compiler made compiles to
+    /// the same again; of other configs the contents of files may be encoded differently then, so that they can be read
+    /// here. Sugar is written where it stands for just what is there. What Ignition would refuse is refused, at its
+    /// place.
+    #[arg(long, conflicts_with_all = ["size", "overrides", "raw", "pretty", "var", "vars", "verify_units", "files_dir", "schema", "explain"])]
+    pub(super) reverse: bool,
+
+    /// Reverse into a config of this variant.
+    ///
+    /// Without it a MachineConfig becomes one of openshift, and everything else one of fcos.
+    #[arg(long, value_name = "VARIANT", requires = "reverse")]
+    pub(super) variant: Option<String>,
+
+    /// Write the JSON schema of a variant and version, as in `fcos-1.5.0`, for editors.
+    ///
+    /// With `all` the schemas of all variants and versions go into the folder of `--output`, together with
+    /// `butane.json`, which leads to the right one for any config.
+    #[arg(long, value_name = "VARIANT-VERSION", conflicts_with_all = ["files", "explain"])]
+    pub(super) schema: Option<String>,
+
+    /// Say what a field is: `--explain storage.files.mode`.
+    ///
+    /// Says what it becomes in Ignition, which variants have it since when, its default and rules, and shows an
+    /// example. Without a path, what stands at the top of a config.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with = "files")]
+    pub(super) explain: Option<String>,
 
     /// Print the version of the reference that this compiler follows, and its own.
     #[arg(short = 'V', long)]
@@ -199,7 +218,7 @@ impl Arguments {
             let message = "standard input can be read once";
             return Err(wrong_usage(ErrorKind::ArgumentConflict, message));
         }
-        if self.reverse.is_some() && inputs.len() > 1 {
+        if self.reverse && inputs.len() > 1 {
             let message = "`--reverse` takes one FILE";
             return Err(wrong_usage(ErrorKind::TooManyValues, message));
         }
@@ -218,12 +237,6 @@ impl Arguments {
 
     pub(super) fn files_dir(&self) -> Option<&Utf8Path> {
         self.files_dir.as_deref().filter(|path| !path.as_str().is_empty())
-    }
-
-    /// The way back is wanted, for a variant or the one that fits.
-    pub(super) fn reverse(&self) -> Option<Option<&str>> {
-        let variant = self.reverse.as_deref()?;
-        Some(Some(variant).filter(|variant| !variant.is_empty()))
     }
 
     pub(super) fn output(&self) -> Option<&Path> {
@@ -366,9 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_without_a_config() {
+        assert_eq!(parse("--explain").unwrap().explain.as_deref(), Some(""));
+        assert_eq!(parse("--explain a.b").unwrap().explain.as_deref(), Some("a.b"));
+        assert_eq!(parse("--schema all -o x").unwrap().schema.as_deref(), Some("all"));
+        let arguments = parse("--reverse --variant r4e a").unwrap();
+        assert!(arguments.reverse && arguments.variant.as_deref() == Some("r4e"));
+    }
+
+    #[test]
     fn usage_is_wrong() {
-        assert_eq!(parse("--reverse").unwrap().reverse(), Some(None));
-        assert_eq!(parse("--reverse=fiot").unwrap().reverse(), Some(Some("fiot")));
         assert_eq!(inputs("--reverse a b"), None);
         for line in [
             "--nope",
@@ -381,6 +401,9 @@ mod tests {
             "--reverse --raw",
             "--help --nope",
             "-hZ",
+            "--variant fcos",
+            "--schema",
+            "--schema fcos-1.5.0 --explain a",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -4,6 +4,7 @@
 
 pub(crate) mod arguments;
 mod deliver;
+mod describe;
 mod diagnostics;
 mod excerpt;
 mod input;
@@ -61,12 +62,18 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         let own = env!("CARGO_PKG_VERSION");
         return deliver(None, |out| writeln!(out, "Butane {REFERENCE} (Basalt {own})"));
     }
+    if let Some(name) = &arguments.schema {
+        return describe::schema(name, arguments.output());
+    }
+    if let Some(path) = &arguments.explain {
+        return describe::explain(path, arguments.output());
+    }
     let inputs: Vec<Input> =
         names.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
     let sources: Vec<Source> = inputs.iter().map(Input::source).collect();
-    let outcome = match (arguments.reverse(), sources.as_slice()) {
-        (Some(variant), [source]) => reversed(source, variant),
-        _ => compiled(&sources, arguments, progress)?,
+    let outcome = match sources.as_slice() {
+        [source] if arguments.reverse => reversed(source, arguments.variant.as_deref()),
+        sources => compiled(sources, arguments, progress)?,
     };
 
     let mut text = Vec::new();
@@ -74,7 +81,8 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     say(&String::from_utf8_lossy(&text));
     outcome.notes.iter().for_each(|note| say(&format!("note: {}\n", visible(note))));
     let Some(made) = outcome.made else {
-        say(&format!("Error translating config: {}\n", count(&outcome.report)));
+        let work = if arguments.reverse { "reversing" } else { "translating" };
+        say(&format!("Error {work} config: {}\n", count(&outcome.report)));
         return Ok(ExitCode::from(FAILED));
     };
     if arguments.strict && !outcome.report.is_empty() {
