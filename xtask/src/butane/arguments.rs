@@ -130,7 +130,7 @@ pub(crate) struct Arguments {
     /// the same again; of other configs the contents of files may be encoded differently then, so that they can be read
     /// here. Sugar is written where it stands for just what is there. What Ignition would refuse is refused, at its
     /// place.
-    #[arg(long, conflicts_with_all = ["size", "raw", "var", "vars", "verify_units", "files_dir", "schema", "explain"])]
+    #[arg(long, conflicts_with_all = ["size", "overrides", "raw", "pretty", "var", "vars", "verify_units", "files_dir", "schema", "explain"])]
     pub(super) reverse: bool,
 
     /// Reverse into a config of this variant.
@@ -217,6 +217,10 @@ impl Arguments {
         if inputs.iter().copied().chain(values).filter(|path| names_stdin(path)).count() > 1 {
             let message = "standard input can be read once";
             return Err(wrong_usage(ErrorKind::ArgumentConflict, message));
+        }
+        if self.reverse && inputs.len() > 1 {
+            let message = "`--reverse` takes one FILE";
+            return Err(wrong_usage(ErrorKind::TooManyValues, message));
         }
         Ok(inputs)
     }
@@ -385,6 +389,7 @@ mod tests {
 
     #[test]
     fn usage_is_wrong() {
+        assert_eq!(inputs("--reverse a b"), None);
         for line in [
             "--nope",
             "-Z",
@@ -393,9 +398,9 @@ mod tests {
             "--pret",
             "--check --size",
             "--size --overrides",
+            "--reverse --raw",
             "--help --nope",
             "-hZ",
-            "--reverse --raw",
             "--variant fcos",
             "--schema",
             "--schema fcos-1.5.0 --explain a",
