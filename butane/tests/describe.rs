@@ -534,9 +534,9 @@ fn the_top_is_a_list() {
         "",
         expect![[r#"
             A Butane config is a mapping in YAML.
-              variables         Variables of this file, each with its type
 
             Fields:
+              variables         Variables of this file, each with its type
               variant           The operating system that the config is for
               version           The version of the variant's specification: three numbers, and `-experimental` while it may still change
               ignition          How Ignition itself behaves: which other configs it takes, and how it reaches the network

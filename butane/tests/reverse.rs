@@ -337,6 +337,13 @@ fn check_findings(config: &str, variant: Option<&str>, expected: Expect) {
 fn findings_have_places() {
     let config = |rest: &str| format!("{{\"ignition\": {{\"version\": \"3.4.0\"}}{rest}}}");
     check_findings("", None, expect!["a.ign:1:1: $: there is no config in here"]);
+    check_findings(
+        "kind: MachineConfig\nmetadata: {name: a, labels: {machineconfiguration.openshift.io/role: a}}\n---\na: b\n",
+        None,
+        expect![[r#"
+            a.ign:3:1: $: only one config can be reversed at a time
+              hint: give each in a file of its own"#]],
+    );
     check_findings("[]", None, expect!["a.ign:1:1: $: a config is a mapping, not a list"]);
     check_findings(
         "{\"ignition\": {\n  \"version\": 3.4.0\n}}",

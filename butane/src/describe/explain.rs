@@ -236,14 +236,14 @@ fn variants() -> Vec<&'static str> {
 
 /// The fields of a mapping, one line each.
 fn fields(way: &Way, ty: &'static Type, text: &mut String) {
-    if way.steps.is_empty() {
-        let sentence = VARIABLES.split(": `").next().unwrap_or(VARIABLES);
-        let _ = writeln!(text, "  {:16}  {sentence}", "variables");
-    }
     let mut names: Vec<&'static str> = ty.fields.iter().filter_map(|field| field.name).collect();
     names.dedup();
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     text.push_str("\nFields:\n");
+    if way.steps.is_empty() {
+        let sentence = VARIABLES.split(": `").next().unwrap_or(VARIABLES);
+        let _ = writeln!(text, "  {:16}  {sentence}", "variables");
+    }
     for name in names {
         let Some(field) = ty.fields.iter().rfind(|field| field.name == Some(name)) else {
             continue;

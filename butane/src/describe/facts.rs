@@ -423,7 +423,7 @@ static FACTS: &[Fact] = &[
     fact(DROPIN, "name").shape(Shape::Pattern("\\.conf$")).required(),
     fact(QUADLET, "contents")
         .rule("Not together with `contents_local`, and not in an instance.")
-        .example("\"[Container]\\nImage=quay.io/example/web:1\\n\\n[Install]\\nWantedBy=multi-user.target\\n\""),
+        .example("\"[Container]\\nImage=registry.lab.example/web:1\\n\\n[Install]\\nWantedBy=multi-user.target\\n\""),
     fact(QUADLET, "contents_local").rule("Not together with `contents`, and not in an instance.").example("hello.service"),
     fact(QUADLET, "name").shape(QUADLET_NAME).required(),
     fact(QUADLET, "rootful").default("false").example("true"),

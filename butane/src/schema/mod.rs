@@ -254,16 +254,7 @@ const fn field(
     since: Since,
     doc: &'static str,
 ) -> Field {
-    Field {
-        name: Some(name),
-        ignition: Some(ignition),
-        kind,
-        since,
-        until: None,
-        kept_when_empty: false,
-        doc,
-        secrecy: Secrecy::Public,
-    }
+    Field { ignition: Some(ignition), ..sugar(name, kind, since, doc) }
 }
 
 /// A field that both languages call the same.
@@ -287,16 +278,7 @@ const fn sugar(name: &'static str, kind: Kind, since: Since, doc: &'static str) 
 
 /// A field that only Ignition has.
 const fn output(ignition: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name: None,
-        ignition: Some(ignition),
-        kind,
-        since: V0_1,
-        until: None,
-        kept_when_empty: false,
-        doc,
-        secrecy: Secrecy::Public,
-    }
+    Field { name: None, ..same(ignition, kind, V0_1, doc) }
 }
 
 #[cfg(test)]

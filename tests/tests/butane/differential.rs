@@ -27,10 +27,7 @@ const BATCH: u64 = 500;
 #[test]
 fn made_up_configs_compile_as_with_the_reference() {
     let Some(reference) = Reference::find() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let files = Utf8PathBuf::from_path_buf(folder.path().join("files")).unwrap();
-    make_files(&files);
-    let bench = Bench::new(reference, files);
+    let bench = Bench::with_made_up_files(reference);
     bench.compare(|seed| case(&bench.specifications, seed));
 }
 
@@ -44,18 +41,27 @@ fn altered_configs_compile_as_with_the_reference() {
 }
 
 /// Both compilers, and files for configs to name.
-struct Bench {
-    reference: Reference,
-    specifications: Vec<Specification>,
-    files: Utf8PathBuf,
+pub(crate) struct Bench {
+    pub(crate) reference: Reference,
+    pub(crate) specifications: Vec<Specification>,
+    pub(crate) files: Utf8PathBuf,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bench {
+    /// With the files that made-up configs name.
+    pub(crate) fn with_made_up_files(reference: Reference) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Utf8PathBuf::from_path_buf(folder.path().join("files")).unwrap();
+        make_files(&files);
+        Bench { _folder: Some(folder), ..Bench::new(reference, files) }
+    }
+
     fn new(reference: Reference, files: Utf8PathBuf) -> Bench {
         let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
         let mut specifications = reference.specifications();
         specifications.retain(|s| format!("{} {}", s.variant, s.version).starts_with(&only));
-        Bench { reference, specifications, files }
+        Bench { reference, specifications, files, _folder: None }
     }
 
     /// Compares the compilers on the cases of all seeds, and prints each difference with its smallest config.

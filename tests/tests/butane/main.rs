@@ -18,5 +18,6 @@ mod generate;
 mod pools;
 mod random;
 mod reference;
+mod reverse;
 mod unpack;
 mod yaml;
