@@ -8,6 +8,7 @@ mod butane;
 mod checkout;
 mod cli;
 mod command;
+mod fuzz;
 mod generate;
 mod output;
 mod peers;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Fuzz(arguments)) => {
+            fuzz::run_target(&arguments, &progress)
+        }
         cli::Verb::Chore(cli::ChoreVerb::Generate(arguments)) => {
             generate::run(&arguments, &progress)
         }

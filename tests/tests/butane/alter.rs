@@ -20,7 +20,8 @@ pub(crate) fn alter(corpus: &[String], specifications: &[Specification], seed: u
     }
     // The reference reads the first document only.
     let is_end = |line: &String| line.starts_with("---") || line.starts_with("...");
-    lines.retain(|line| !is_end(line));
+    // A byte order mark belongs to the beginning.
+    lines.retain(|line| !is_end(line) && !line.contains('\u{feff}'));
     let wanted = if random.percent(60) { Wanted::Variant } else { Wanted::Ignition };
     Case { source: Source::Lines(lines), wanted }
 }

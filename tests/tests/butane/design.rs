@@ -80,7 +80,8 @@ fn is_misplaced(path: &str, theirs: &Answer) -> bool {
 /// The reference leaves null out of lists, and then takes an item's index for its index in the source.
 fn has_null_items(text: &str) -> bool {
     let items = text.lines().filter_map(|line| line.trim().strip_prefix('-'));
-    items.map(str::trim).any(|item| matches!(item, "" | "~" | "null"))
+    let is_null = |item: &str| matches!(item, "" | "~" | "null") || item.starts_with('#');
+    items.map(str::trim).any(is_null)
 }
 
 /// What is missing has the path in the MachineConfig in the reference, and no place (butane#213).
