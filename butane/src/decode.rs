@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use basalt_model::report::Place;
 use basalt_model::yaml::{self, Scalar, ScalarStyle, Value as YamlValue, Yaml, scalar};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -41,11 +42,13 @@ pub(crate) fn decode(
     origin: Origin,
     findings: &mut Findings,
 ) -> Tree {
-    Decoder { language, findings }.map(yaml, ty, origin)
+    Decoder { language, alias: None, findings }.map(yaml, ty, origin)
 }
 
 struct Decoder<'f> {
     language: Language,
+    /// The alias that stands for what is being read: a finding belongs where the value is used.
+    alias: Option<Place>,
     findings: &'f mut Findings,
 }
 
@@ -68,7 +71,17 @@ impl Decoder<'_> {
             self.findings.note_null(&origin);
             return is_always_there.then(|| Tree::text_at(&origin, ""));
         }
-        Some(match kind {
+        let outer = self.alias;
+        if matches!(yaml.value, YamlValue::Alias(_)) {
+            self.alias = outer.or(Some(yaml.place));
+        }
+        let tree = self.set(yaml, kind, origin);
+        self.alias = outer;
+        Some(tree)
+    }
+
+    fn set(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
+        match kind {
             Kind::Text | Kind::RequiredText | Kind::FilledText => self.text(yaml, kind, origin),
             Kind::Integer | Kind::Number => {
                 self.scalar(yaml, kind, origin, |resolved| match resolved {
@@ -91,7 +104,11 @@ impl Decoder<'_> {
             Kind::Texts(_) => self.list(yaml, Kind::Text, origin),
             Kind::Maps(ty, _) => self.list(yaml, Kind::Map(ty), origin),
             Kind::Labels => self.labels(yaml, origin),
-        })
+        }
+    }
+
+    fn place(&self, yaml: &Yaml) -> Place {
+        self.alias.unwrap_or(yaml.place)
     }
 
     fn text(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
@@ -138,6 +155,9 @@ impl Decoder<'_> {
     }
 
     fn wrong_kind(&mut self, yaml: &Yaml, kind: Kind, origin: Origin) -> Tree {
+        if let YamlValue::Map(entries) = &yaml.resolved().value {
+            self.repeated_keys(entries, &origin);
+        }
         let found = match yaml.as_scalar() {
             Some(scalar) if scalar.text.chars().count() <= 40 && !scalar.text.contains('\n') => {
                 match scalar.style {
@@ -172,7 +192,9 @@ impl Decoder<'_> {
         let items = items
             .iter()
             .enumerate()
-            .filter_map(|(index, yaml)| self.value(yaml, item, origin.below(index).at(yaml.place)))
+            .filter_map(|(index, yaml)| {
+                self.value(yaml, item, origin.below(index).at(self.place(yaml)))
+            })
             .collect();
         Tree { origin, value: Value::List(items) }
     }
@@ -186,18 +208,19 @@ impl Decoder<'_> {
         let mut found: Vec<(&'static str, Tree)> = Vec::new();
         for (key, value) in entries {
             let Some(name) = key.as_scalar().map(|scalar| scalar.text.as_str()) else {
-                self.findings.error(&origin.clone().at(key.place), "a key is text");
+                self.findings.error(&origin.clone().at(self.place(key)), "a key is text");
                 continue;
             };
             let field = ty.fields.iter().find(|field| self.language.name(field) == Some(name));
             let Some((field, name)) =
                 field.and_then(|field| Some((field, self.language.name(field)?)))
             else {
-                self.unknown(ty, name, origin.below(name).at(key.place));
+                self.unknown(ty, name, origin.below(name).at(self.place(key)));
                 continue;
             };
-            let origin = origin.below(name).at(value.place);
+            let origin = origin.below(name).at(self.place(value));
             if let (Kind::Map(ty), Language::Butane(_)) = (field.kind, self.language)
+                && !field.kept_when_empty
                 && is_null(value)
             {
                 self.findings
@@ -223,13 +246,11 @@ impl Decoder<'_> {
         entries: &mut Vec<(&'y Yaml, &'y Yaml)>,
     ) {
         let YamlValue::Map(own) = &yaml.resolved().value else {
-            self.findings.error(&origin.clone().at(yaml.place), "only mappings can be merged in");
+            self.findings
+                .error(&origin.clone().at(self.place(yaml)), "only mappings can be merged in");
             return;
         };
-        for (key, message) in yaml::repeated_keys(own) {
-            let name = key.as_scalar().map_or("", |name| name.text.as_str());
-            self.findings.error(&origin.below(name).at(key.place), message);
-        }
+        self.repeated_keys(own, origin);
         let mut merged = Vec::new();
         for (key, value) in own {
             match key.as_scalar() {
@@ -252,6 +273,13 @@ impl Decoder<'_> {
         }
     }
 
+    fn repeated_keys(&mut self, entries: &[(Yaml, Yaml)], origin: &Origin) {
+        for (key, message) in yaml::repeated_keys(entries) {
+            let name = key.as_scalar().map_or("", |name| name.text.as_str());
+            self.findings.error(&origin.below(name).at(self.place(key)), message);
+        }
+    }
+
     /// A mapping of any names to texts.
     fn labels(&mut self, yaml: &Yaml, origin: Origin) -> Tree {
         if !matches!(yaml.resolved().value, YamlValue::Map(_)) {
@@ -262,10 +290,10 @@ impl Decoder<'_> {
         let mut labels = Vec::new();
         for (key, value) in entries {
             let Some(name) = key.as_scalar() else {
-                self.findings.error(&origin.clone().at(key.place), "a key is text");
+                self.findings.error(&origin.clone().at(self.place(key)), "a key is text");
                 continue;
             };
-            let place = origin.below(&name.text).at(value.place);
+            let place = origin.below(&name.text).at(self.place(value));
             let text = self.value(value, Kind::RequiredText, place.clone());
             labels.push((name.text.clone(), text.unwrap_or_else(|| Tree::text_at(&place, ""))));
         }
@@ -282,7 +310,7 @@ impl Decoder<'_> {
 }
 
 fn is_null(yaml: &Yaml) -> bool {
-    (yaml.is_null() && yaml.resolved().tag.is_none())
+    (yaml.is_null() && matches!(yaml.resolved().tag.as_deref(), None | Some("!")))
         || matches!(resolve(yaml), Some(Resolved::Null))
 }
 
@@ -291,7 +319,8 @@ fn resolve(yaml: &Yaml) -> Option<Resolved<'_>> {
     let yaml = yaml.resolved();
     let YamlValue::Scalar(written) = &yaml.value else { return None };
     let tag = match yaml.tag.as_deref() {
-        None => {
+        // yaml.v3 takes `!` for no tag at all.
+        None | Some("!") => {
             return Some(match written.style {
                 ScalarStyle::Plain => Resolved::Plain(written.clone()),
                 _ => Resolved::Text(&written.text),

@@ -14,6 +14,7 @@ mod compose;
 mod contents;
 mod data;
 mod decode;
+pub mod describe;
 mod filter;
 mod json;
 mod local;

@@ -2,7 +2,7 @@
 
 use basalt_model::decode::{closest, list};
 use basalt_model::report::Place;
-use basalt_model::yaml::{Value, Yaml};
+use basalt_model::yaml::{self, Value, Yaml};
 
 use crate::filter::{self, Filter};
 use crate::tree::{Findings, Origin};
@@ -229,6 +229,10 @@ pub(crate) fn target(root: &Yaml, file: &str, findings: &mut Findings) -> Option
             .hint("start with `variant: fcos` and `version: 1.4.0`");
         return None;
     };
+    for (key, message) in yaml::repeated_keys(entries) {
+        let name = key.as_scalar().map_or("", |name| name.text.as_str());
+        findings.error(&origin.below(name).at(key.place), message);
+    }
     let field = |name: &str| {
         entries.iter().find(|(key, _)| key.as_scalar().is_some_and(|key| key.text == name))
     };

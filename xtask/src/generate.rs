@@ -4,11 +4,12 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use basalt_butane::describe;
 
 use crate::progress::Progress;
 use crate::{DIFFERS, checkout};
 
-/// The JSON Schema of `cluster.yaml`, made from the types that read it.
+/// The JSON Schemas of `cluster.yaml` and of Butane configs, made from what reads them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; exit with 3 when a file is stale.
@@ -18,15 +19,20 @@ pub(crate) struct Arguments {
 
 /// A generated file: where it is in the checkout, and what it should hold.
 struct Generated {
-    path: &'static str,
+    path: String,
     contents: String,
 }
 
 fn all() -> Vec<Generated> {
-    vec![Generated {
-        path: "agent/model/cluster.schema.json",
+    let cluster = Generated {
+        path: "agent/model/cluster.schema.json".to_owned(),
         contents: basalt_model::input::cluster_schema(),
-    }]
+    };
+    let butane = describe::schemas().into_iter().map(|schema| Generated {
+        path: format!("butane/schemas/{}", schema.file_name),
+        contents: schema.contents,
+    });
+    std::iter::once(cluster).chain(butane).collect()
 }
 
 /// Writes every generated file that is stale. With `--check` it writes nothing and exits with 3 when one is.
@@ -34,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     let root = checkout::folder()?;
     let mut is_stale = false;
     for file in all() {
-        let path = root.join(file.path);
+        let path = root.join(&file.path);
         if fs::read_to_string(&path).ok().as_deref() == Some(file.contents.as_str()) {
             continue;
         }
@@ -42,7 +48,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         if arguments.check {
             eprintln!("`{}` is stale; run `cargo xtask generate`", file.path);
         } else {
-            fs::write(&path, file.contents)
+            let folder = path.parent().unwrap_or(&root);
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&path, file.contents))
                 .with_context(|| format!("cannot write `{}`", file.path))?;
             progress.step(format!("{}: written", file.path));
         }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::decode::{Between, Decode, Decoder, Located, word};
 use crate::names::{
     AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
-    InterfaceName, ItemName, MacAddress, NodeName, PodName, RelativePath, RoleName, Sha256,
-    UnitName,
+    InterfaceName, ItemName, MacAddress, NodeName, PodName, Registry, RelativePath, RoleName,
+    Sha256, UnitName,
 };
 use crate::node::{BondMode, ProxyMode};
 use crate::record;
@@ -75,7 +75,7 @@ record! {
         name: Located<NodeName>,
         /// One of `roles`.
         role: Located<RoleName>,
-        /// The disk to install on when the machine boots over PXE, best by a stable name below `/dev/disk/by-id`.
+        /// The disk below `/dev` to install on when the machine boots over PXE, best by a stable name below `/dev/disk/by-id`.
         install_disk: Option<Located<AbsolutePath>>,
         /// Network interfaces, bonds and VLANs.
         interfaces: Vec<Located<InterfaceInput>>,
@@ -146,8 +146,8 @@ record! {
         roles: Vec<Located<RoleName>>,
         /// Loopback port of health answers, statistics and metrics.
         monitor_port: Located<Between<1, 65535>> = Located::default_of(Between(9444)),
-        /// Connections at once.
-        max_connections: Between<1, 1000000> = Between(20000),
+        /// Connections at once. Each takes two file descriptors, and the kernel gives a process 1,048,576.
+        max_connections: Between<1, 500000> = Between(20000),
         /// Seconds to wait for a connection to a server.
         connect_timeout_seconds: Between<1, 3600> = Between(10),
         /// Seconds of silence after which a connection is closed.
@@ -218,7 +218,8 @@ record! {
 
     /// The core Vault, or OpenBao.
     pub struct VaultInput {
-        /// `https://host:port` of every server, reached directly and not through haproxy.
+        /// `https://host:port` of every server, reached directly and not through haproxy. vault-agent asks the first
+        /// alone.
         addresses: Vec<Located<String>>,
         /// Name of the trust anchor that signs Vault's own certificate.
         ca: Located<ItemName>,
@@ -243,9 +244,9 @@ record! {
         /// Mount path of the auth method.
         mount: Located<String> = Located::default_of("approle".to_owned()),
         /// The role id.
-        role_id: String,
-        /// The file on the node that holds the secret id.
-        secret_id_file: AbsolutePath,
+        role_id: Located<String>,
+        /// The file on the node that holds the secret id, in a folder of its own.
+        secret_id_file: Located<AbsolutePath>,
     }
 
     /// A TLS client certificate.
@@ -254,10 +255,10 @@ record! {
         mount: Located<String> = Located::default_of("cert".to_owned()),
         /// Name of the role; Vault tries all when absent.
         role: Option<String>,
-        /// The file on the node with the certificate and its chain.
-        certificate_file: AbsolutePath,
-        /// The file on the node with its private key.
-        key_file: AbsolutePath,
+        /// The file on the node with the certificate and its chain, in a folder of its own.
+        certificate_file: Located<AbsolutePath>,
+        /// The file on the node with its private key, in a folder of its own.
+        key_file: Located<AbsolutePath>,
     }
 
     /// Where certificates are signed.
@@ -349,8 +350,8 @@ record! {
     pub struct ContainerdInput {
         /// The pause image, as `registry/name:tag`; present on the node, never pulled.
         sandbox_image: Located<String> = Located::default_of("registry.k8s.io/pause:3.10".to_owned()),
-        /// Registry mirrors: registry host to base addresses (`https://…`), in order of preference.
-        mirrors: BTreeMap<Host, Vec<Located<String>>>,
+        /// Registry mirrors: registry (`host` or `host:port`) to base addresses (`https://…`), in order of preference.
+        mirrors: BTreeMap<Registry, Vec<Located<String>>>,
     }
 
     /// The operating system image.

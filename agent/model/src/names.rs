@@ -3,6 +3,8 @@
 //! Every type parses from text ([`FromStr`]), prints as the same text and travels as a JSON string. The error of a
 //! failed parse, [`NotA`], reads as the end of a sentence: ``"`x_y` is not an RFC 1123 label"``.
 
+pub mod reference;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -95,12 +97,15 @@ text_types! {
     DnsName: "a DNS name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_dns_name;
     /// A DNS name or an IP address, as a certificate's subject alternative name or a time server is written.
     Host: "a DNS name or an IP address", "^[0-9A-Za-z:.-]+$", is_host;
-    /// A network interface name as Linux takes it: 1 to 15 bytes, no `/`, no `:`, no white space, not `.` or `..`.
-    InterfaceName: "a network interface name (at most 15 characters, no `/`, `:` or white space)", "^[^/:\\s]{1,15}$", is_interface_name;
-    /// An Ethernet address in lower case with colons, `52:54:00:12:34:56`.
-    MacAddress: "an Ethernet address like `52:54:00:12:34:56`, in lower case", "^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", is_mac_address;
+    /// The name of a network interface that is set up: 1 to 15 characters that mean nothing to the files it ends up in
+    /// (systemd, NetworkManager, keepalived, shell). Linux would take more. Not `lo`, which is there by itself.
+    InterfaceName: "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)", "^(?!([0-9]+|lo|all|default)$)[0-9A-Za-z_][0-9A-Za-z._-]{0,14}$", is_interface_name;
+    /// The Ethernet address of one network card in lower case with colons, `52:54:00:12:34:56`.
+    MacAddress: "an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case", "^(?!00:00:00:00:00:00$)[0-9a-f][02468ace](:[0-9a-f]{2}){5}$", is_mac_address;
     /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
-    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+@sha256:[0-9a-f]{64}$", is_image_reference;
+    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+/[a-z0-9/._-]+(:[0-9A-Za-z_][0-9A-Za-z_.-]{0,127})?@sha256:[0-9a-f]{64}$", is_image_reference;
+    /// A container registry, with its port where it is not the usual one: `registry.example`, `registry:5000`.
+    Registry: "a registry like `registry.example` or `registry:5000`", "^([0-9a-z.-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$", reference::is_registry;
     /// A SHA-256 digest: 64 lower-case hex digits.
     Sha256: "a SHA-256 digest (64 hex digits in lower case)", "^[0-9a-f]{64}$", is_sha256;
     /// An absolute path without `.`, `..`, empty parts or a final `/`.
@@ -156,7 +161,8 @@ impl FromStr for Endpoint {
     type Err = NotA;
     fn from_str(text: &str) -> Result<Self, NotA> {
         match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Self(address)),
+            // `[fe80::1%2]` names an interface by its number on one machine; haproxy takes no such thing.
+            Ok(address) if address.port() != 0 && !text.contains('%') => Ok(Self(address)),
             _ => Err(NotA { text: text.to_owned(), wanted: Self::WANTED }),
         }
     }
@@ -235,29 +241,30 @@ fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (!looks_like_ip && is_dns_name(text))
 }
 
-/// The rules of `dev_valid_name` in Linux's net/core/dev.c.
+/// Within the rules of `dev_valid_name` in Linux's net/core/dev.c, and within those of systemd's `ifname_valid`, which
+/// refuses numbers (they would be indexes) and the names of two folders of `/proc/sys/net`.
 fn is_interface_name(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     (1..=15).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && !text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+        && text.bytes().all(is_plain)
+        && !text.starts_with(['.', '-'])
+        && !text.bytes().all(|b| b.is_ascii_digit())
+        && !["lo", "all", "default"].contains(&text)
 }
 
+/// Of one card: neither all zeros nor a group's, which has the lowest bit of the first byte (IEEE 802 section 8.2).
 fn is_mac_address(text: &str) -> bool {
-    let parts: Vec<&str> = text.split(':').collect();
-    parts.len() == 6 && parts.iter().all(|part| part.len() == 2 && is_lower_hex(part))
+    let byte = |part: &str| match part.len() == 2 && is_lower_hex(part) {
+        true => u8::from_str_radix(part, 16).ok(),
+        false => None,
+    };
+    let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+    bytes.is_some_and(|bytes| bytes.len() == 6 && bytes != [0; 6] && bytes[0] & 1 == 0)
 }
 
 fn is_image_reference(text: &str) -> bool {
     match text.split_once("@sha256:") {
-        Some((name, hex)) => {
-            let first = name.split('/').next().unwrap_or_default();
-            is_sha256(hex)
-                && name.contains('/')
-                && (first.contains('.') || first.contains(':') || first == "localhost")
-                && name.split('/').skip(1).all(|part| !part.is_empty())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-".contains(&b))
-        }
+        Some((name, hex)) => reference::is_name(name) && is_sha256(hex),
         None => false,
     }
 }
@@ -317,12 +324,39 @@ mod tests {
             &["", "192.0.2.300", "a..b", "fe80::g", "1.2.3"],
         );
         check::<InterfaceName>(
-            &["eth0", "bond0.100", "enp1s0f0np0"],
-            &["", "a/b", "a b", "..", "abcdefghijklmnop"],
+            &["eth0", "bond0.100", "enp1s0f0np0", "wan_2", "Eth-1"],
+            &[
+                "",
+                "a/b",
+                "a b",
+                "..",
+                ".a",
+                "-a",
+                "abcdefghijklmnop",
+                "lo",
+                "all",
+                "default",
+                "12",
+                "*",
+                "\"",
+                "a;b",
+                "%i",
+                "#x",
+                "$a",
+                "ä",
+            ],
         );
         check::<MacAddress>(
             &["52:54:00:12:34:56"],
-            &["52:54:00:12:34", "52-54-00-12-34-56", "52:54:00:12:34:5G", "52:54:00:AA:34:56"],
+            &[
+                "52:54:00:12:34",
+                "52-54-00-12-34-56",
+                "52:54:00:12:34:5G",
+                "52:54:00:AA:34:56",
+                "00:00:00:00:00:00",
+                "ff:ff:ff:ff:ff:ff",
+                "01:00:5e:00:00:01",
+            ],
         );
         let hex = "0123456789abcdef".repeat(4);
         check::<ImageReference>(
@@ -332,6 +366,8 @@ mod tests {
                 &format!("a@sha256:{hex}"),
                 &format!("r.example/a@sha256:{}", &hex[1..]),
                 &format!("r.example//a@sha256:{hex}"),
+                &format!("r.example/A:@sha256:{hex}"),
+                &format!("r.example/a:b:c@sha256:{hex}"),
             ],
         );
         check::<AbsolutePath>(
@@ -346,7 +382,7 @@ mod tests {
         check::<FileMode>(&["0640", "0000"], &["640", "1755", "0888", "00640"]);
         check::<Endpoint>(
             &["192.0.2.1:6443", "[::1]:80"],
-            &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80"],
+            &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80", "[fe80::1%2]:80", "[fe80::1%0]:80"],
         );
         check::<Cidr>(&["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.1", "192.0.2.1/33"]);
     }

@@ -382,7 +382,7 @@ pub struct Kubelet {
 pub struct Containerd {
     /// The pause image; present on the node, never pulled.
     pub sandbox_image: String,
-    /// Registry mirrors: registry host to base addresses, in order.
+    /// Registry mirrors: registry, with its port where it has one, to base addresses, in order.
     pub mirrors: BTreeMap<String, Vec<String>>,
 }
 

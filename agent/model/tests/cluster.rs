@@ -9,9 +9,14 @@ const LAB: &str = include_str!("../../../tests/clusters/lab/cluster.yaml");
 fn lab() -> Cluster {
     let (cluster, report) = Cluster::parse("cluster.yaml", LAB.as_bytes())
         .unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(report.is_empty(), "{report}");
+    let said: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{report}");
+    assert!(said[0].contains(LAB_WARNING), "{report}");
     cluster
 }
+
+/// What is said of the lab itself, which has two Vault servers and a vault-agent.
+const LAB_WARNING: &str = "vault-agent takes the first address alone";
 
 /// Replaces `from`, which stands in the lab exactly once, and expects these findings; `L` stands for the line where
 /// the replacement starts, `L+n` for the n-th line after it,
@@ -26,7 +31,8 @@ fn check(from: &str, to: &str, expected: &[&str]) {
         Ok((_, report)) => report,
         Err(refused) => refused.0,
     };
-    let found: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+    let found = report.sorted().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found: Vec<String> = found.into_iter().filter(|row| !row.contains(LAB_WARNING)).collect();
     let mut expected: Vec<String> = expected.iter().map(|row| (*row).to_owned()).collect();
     for row in &mut expected {
         for offset in 0..=12 {
@@ -127,9 +133,18 @@ fn structure() {
         "mac: \"52:54:00:00:02:01\"",
         "mac: \"52:54:00:00:02\"",
         &[
-            "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address like `52:54:00:12:34:56`, in lower case",
+            "f:L:14: nodes[0].interfaces[0].mac: `52:54:00:00:02` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case",
         ],
     );
+    let wanted = "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)";
+    for name in ["lo", "*", "a;b", "%i", "#x"] {
+        let place = "f:L:15: nodes[0].interfaces[0].name";
+        check(
+            "name: eth0\n        mac: \"52:54:00:00:02:01\"",
+            &format!("name: \"{name}\"\n        mac: \"52:54:00:00:02:01\""),
+            &[&format!("{place}: `{name}` is not {wanted}")],
+        );
+    }
     check(
         "generation: 1\n",
         "generation: 1\ngeneration: 2\n",
@@ -197,6 +212,76 @@ fn machines() {
 }
 
 #[test]
+fn vlans() {
+    let vlan = |name: &str, id: u32, parent: &str, rest: &str| {
+        format!(
+            "      - name: {name}\n        vlan:\n          id: {id}\n          parent: {parent}\n{rest}"
+        )
+    };
+    let lab =
+        "      - name: bond0.100\n        vlan:\n          id: 100\n          parent: bond0\n";
+    let own = vlan("bond0.100", 100, "bond0", "");
+    check(
+        lab,
+        &format!("{}{own}", vlan("twin", 100, "bond0", "")),
+        &[
+            "f:<- name: bond0.100>:9: nodes[2].interfaces[4].vlan: `twin` is already the VLAN 100 of `bond0`",
+        ],
+    );
+    check(
+        lab,
+        &format!("{}{}{own}", vlan("a", 1, "b", ""), vlan("b", 2, "a", "")),
+        &[
+            "f:L+3:19: nodes[2].interfaces[3].vlan.parent: `a` stands on `b`, which stands on `a` in the end",
+        ],
+    );
+    let fits = |mtu: u32| format!("{own}        mtu: {mtu}\n");
+    check(lab, &fits(9000), &[]);
+    check(
+        lab,
+        &fits(9001),
+        &[
+            "f:L:9: nodes[2].interfaces[3].mtu: frames of 9001 bytes do not fit through `bond0`, which carries 9000\n  hint: give `bond0` an `mtu` at least as large",
+        ],
+    );
+    check(
+        "        mtu: 9000\n      - name: bond0.100\n        vlan:\n          id: 100\n          parent: bond0\n",
+        &fits(1501),
+        &[
+            "f:L:9: nodes[2].interfaces[3].mtu: frames of 1501 bytes do not fit through `bond0`, which carries 1500\n  hint: give `bond0` an `mtu` at least as large",
+        ],
+    );
+}
+
+#[test]
+fn addresses_of_nobody() {
+    for mac in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"] {
+        check(
+            "52:54:00:00:02:01",
+            mac,
+            &[&format!(
+                "f:L:14: nodes[0].interfaces[0].mac: `{mac}` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case"
+            )],
+        );
+    }
+    for address in ["198.51.100.13/0", "127.0.0.2/8", "224.0.0.1/24", "198.51.100.255/24"] {
+        check(
+            "[198.51.100.13/24]",
+            &format!("[{address}]"),
+            &[&format!(
+                "f:L:21: nodes[2].interfaces[3].addresses[0]: `{address}` is not an address that a machine can have\n  hint: write the machine's own address with the prefix length of its network"
+            )],
+        );
+    }
+    check("[198.51.100.13/24]", "[198.51.100.12/31]", &[]);
+    for server in ["0.0.0.0", "255.255.255.255", "224.0.0.251"] {
+        let message =
+            format!("f:L:15: dns_servers[0]: `{server}` is not the address of a name server");
+        check("dns_servers: [192.0.2.2,", &format!("dns_servers: [{server},"), &[&message]);
+    }
+}
+
+#[test]
 fn name_servers() {
     let only_ipv4 = "addresses: [192.0.2.11/24]\n        gateways: [192.0.2.1]\n      - name: eth9\n        mac: \"52:54:00:00:02:99\"\n  # Two";
     let both = "addresses: [192.0.2.11/24, \"2001:db8:2::11/64\"]\n        gateways: [192.0.2.1, \"2001:db8:2::1\"]\n  # Two network cards as one.\n";
@@ -246,6 +331,81 @@ fn virtual_addresses() {
             "f:L:27: keepalived.instances[0].virtual_addresses[0]: `192.0.2.12` is a machine's own address (nodes[1].interfaces[2].addresses[0])\n  hint: choose an address of the network that nobody has",
         ],
     );
+}
+
+#[test]
+fn virtual_addresses_of_somebody() {
+    let somewhere = "\n  hint: choose an address between the first and the last of the network";
+    let nobodys = "\n  hint: choose an address of the network that nobody has";
+    let unmoved = "\n  hint: add it to an instance of its address family";
+    for (address, message) in [
+        ("192.0.2.1", format!("is the gateway (nodes[0].interfaces[0].gateways[0]){nobodys}")),
+        ("192.0.2.0", format!("stands for the whole network{somewhere}")),
+        ("192.0.2.255", format!("stands for the whole network{somewhere}")),
+    ] {
+        check(
+            "virtual_addresses: [192.0.2.10, \"2001:db8:2::10\"]",
+            &format!("virtual_addresses: [{address}, \"2001:db8:2::10\"]"),
+            &[
+                &format!("f:L:23: api.virtual_addresses[0]: `{address}` {message}"),
+                &format!(
+                    "f:L:23: warning: api.virtual_addresses[0]: no keepalived instance moves `{address}`{unmoved}"
+                ),
+            ],
+        );
+    }
+    check(
+        "virtual_addresses: [\"2001:db8:2::10\"]",
+        "virtual_addresses: [\"2001:db8:2::10\", \"2001:db8:2::\"]",
+        &[&format!(
+            "f:L:45: keepalived.instances[1].virtual_addresses[1]: `2001:db8:2::` stands for the whole network{somewhere}"
+        )],
+    );
+}
+
+#[test]
+fn where_haproxy_listens_and_sends() {
+    let nobody = "\n  hint: listen on a virtual address, an address of a node, `0.0.0.0` or `[::]`";
+    check(
+        "[192.0.2.10:443,",
+        "[192.0.2.99:443,",
+        &[&format!(
+            "f:L:15: haproxy.frontends[0].binds[0]: no node has the address `192.0.2.99`{nobody}"
+        )],
+    );
+    check("[192.0.2.10:443,", "[192.0.2.12:443, 127.0.0.1:443,", &[]);
+    check(
+        "\"[2001:db8:2::10]:443\"]",
+        "\"[2001:db8:2::10]:22\"]",
+        &[
+            "f:L:31: haproxy.frontends[0].binds[1]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+    let back =
+        "\n  hint: name the servers by their own addresses, and listen on another port there";
+    check(
+        "servers: [192.0.2.11:6443,",
+        "servers: [192.0.2.10:6443,",
+        &[&format!(
+            "f:L:13: api.servers[0]: `192.0.2.10:6443` is where haproxy itself listens for it{back}"
+        )],
+    );
+    check(
+        "binds: [192.0.2.10:443, \"[2001:db8:2::10]:443\"]",
+        "binds: [\"0.0.0.0:8080\"]",
+        &[11, 12, 13].map(|number| {
+            format!("f:<name: n{}\n          address>:11: haproxy.frontends[0].servers[{}].address: `192.0.2.{number}:8080` is where haproxy itself listens for it{back}", number - 10, number - 11)
+        }).each_ref().map(String::as_str),
+    );
+    for server in ["0.0.0.0", "224.0.0.1"] {
+        check(
+            "servers: [192.0.2.11:6443,",
+            &format!("servers: [\"{server}:6443\","),
+            &[&format!(
+                "f:L:13: api.servers[0]: `{server}` is not an address that a server can be reached by"
+            )],
+        );
+    }
 }
 
 #[test]
@@ -346,6 +506,89 @@ fn haproxy_and_ports() {
     );
 }
 
+const URL_HINT: &str = "\n  hint: write a host in lower case, or an IP address (IPv6 in brackets), and a port up to 65535";
+
+#[test]
+fn vault_requests() {
+    let first = "[\"https://192.0.2.21:8200\",";
+    for address in ["https://192.0.2.21:99999", "https://", "https://Vault", "https://a?b"] {
+        let message = "not a URL that starts with `https://`";
+        check(
+            first,
+            &format!("[\"{address}\","),
+            &[&format!("f:L:15: vault.addresses[0]: {message}{URL_HINT}")],
+        );
+    }
+    for address in ["https://192.0.2.21:8200/v1", "https://192.0.2.21:8200/"] {
+        let message =
+            "the address of a Vault server has no path\n  hint: write `https://host:port`";
+        check(
+            first,
+            &format!("[\"{address}\","),
+            &[&format!("f:L:15: vault.addresses[0]: {message}")],
+        );
+    }
+    check(first, "[\"https://[2001:db8::21]\",", &[]);
+    let cert = "    cert:\n      role: lab-node\n";
+    for (mount, message) in [
+        ("auth/cert", "`auth/cert` would become `auth/auth/cert`\n  hint: leave out `auth/`"),
+        (
+            "cert/",
+            "not a mount path\n  hint: use letters, digits, `.`, `_` and `-`, with `/` only between names",
+        ),
+    ] {
+        check(
+            cert,
+            &format!("{cert}      mount: {mount}\n"),
+            &[&format!("f:L+2:14: vault.auth.cert.mount: {message}")],
+        );
+    }
+    let hint = "\n  hint: use letters, digits, `.`, `_` and `-`";
+    check(
+        "mount: pki/lab",
+        "mount: /pki",
+        &[&format!("f:L:12: vault.pki.mount: not a mount path{hint}, with `/` only between names")],
+    );
+    check(
+        "    role: node\n",
+        "    role: a/b\n",
+        &[&format!("f:L:11: vault.pki.role: not the name of a role{hint}")],
+    );
+}
+
+/// What can be used and is likely not meant.
+#[test]
+fn warnings() {
+    let parse = |text: &str| Cluster::parse("f", text.as_bytes()).unwrap().1.to_string();
+    let warned = parse(LAB);
+    let hint = "certificates come from any of them; a name that leads to all serves both";
+    let expected = "warning: vault.addresses[1]: vault-agent takes the first address alone, and waits while that is away";
+    assert!(warned.ends_with(&format!(":42: {expected}\n  hint: {hint}")), "{warned}");
+    assert_eq!(parse(&LAB.replace(", \"https://192.0.2.22:8200\"", "")), "");
+    check(
+        "generation: 1\n",
+        "generation: 010\n",
+        &[
+            "f:L:13: warning: generation: `010` is octal, and 8 in decimal\n  hint: leave out the leading zero, or write `0o` if octal is meant",
+        ],
+    );
+    let (start, end) =
+        (LAB.find("keepalived:\n").unwrap(), LAB.find("vault:\n  addresses").unwrap());
+    let unmoved =
+        "\n  hint: add the section `keepalived`, unless something outside the cluster does it";
+    check(
+        &LAB[start..end],
+        "",
+        &[
+            &format!("f:<host: api.lab>:23: warning: api.virtual_addresses[0]: no keepalived instance moves `192.0.2.10`{unmoved}"),
+            &format!("f:<host: api.lab>:35: warning: api.virtual_addresses[1]: no keepalived instance moves `2001:db8:2::10`{unmoved}"),
+        ]
+        .map(|row| row.replace("<host: api.lab>", "<virtual_addresses: [192.0.2.10, >"))
+        .each_ref()
+        .map(String::as_str),
+    );
+}
+
 #[test]
 fn vault() {
     check("      certificate: dashboard\n", "", &[]);
@@ -373,7 +616,7 @@ fn vault() {
     check(
         "[\"https://192.0.2.21:8200\",",
         "[\"http://192.0.2.21:8200\",",
-        &["f:L:15: vault.addresses[0]: not a URL that starts with `https://`"],
+        &[&format!("f:L:15: vault.addresses[0]: not a URL that starts with `https://`{URL_HINT}")],
     );
     let two = "    - name: spare\n      roles: [controller]\n    - name: dashboard\n      roles: [controller]";
     check(
@@ -392,11 +635,33 @@ fn folders() {
     for (to, message) in [
         ("/etc/basalt/node.json", "`/etc/basalt` belongs to the node itself"),
         ("/usr/lib/x", "`/usr` belongs to the node itself"),
+        ("/etc/ssh/x", "`/etc/ssh` belongs to the node itself"),
+        ("/run/containerd/x", "`/run/containerd` belongs to the node itself"),
+        ("/lib/x", "`/lib` belongs to the node itself"),
+        ("/srv/a:b/x", "no pod can be given a folder with a `:` in its name"),
         ("/etc/passwd", "the folder is shared with other programs"),
         ("/x", "the folder is shared with other programs"),
     ] {
         let place = "f:L:20: vault_agent.templates[0].destination";
         check(destination, &format!("destination: {to}"), &[&format!("{place}: {message}{hint}")]);
+    }
+    let identity = "`/var/lib/basalt/identity` holds what the node proves itself with (vault.auth.cert.certificate_file)\n  hint: use another folder";
+    check(
+        destination,
+        "destination: /var/lib/basalt/identity/x",
+        &[&format!("f:L:20: vault_agent.templates[0].destination: {identity}")],
+    );
+    let certificate = "      include_node_name: true\n";
+    for (directory, message) in [
+        ("/var/lib/basalt/identity", identity.to_owned()),
+        ("/etc/ssh", format!("`/etc/ssh` belongs to the node itself{hint}")),
+        ("/etc/containerd/x", format!("`/etc/containerd` belongs to the node itself{hint}")),
+    ] {
+        check(
+            certificate,
+            &format!("{certificate}      directory: {directory}\n"),
+            &[&format!("f:L+1:18: vault.certificates[0].directory: {message}")],
+        );
     }
     check(
         destination,
@@ -412,6 +677,134 @@ fn folders() {
             "f:L+1:25: kubelet.static_pod_directory: `/etc/manifests` is not below `/etc/kubernetes/`\n  hint: the agent owns the folder and may write there alone",
         ],
     );
+}
+
+#[test]
+fn images() {
+    let image = "image: registry.lab.example/basalt/haproxy:2.6@";
+    let digest = "sha256:0df48fafe8077448f0d8a202c1c2afb448b02d8821a59dabc7af7f55977dc6ca";
+    for name in ["Basalt/haproxy:2.6", "basalt/haproxy:", "basalt/haproxy:2:6"] {
+        let name = format!("registry.lab.example/{name}");
+        let message =
+            "is not an image reference with a digest (`registry/name@sha256:` and 64 hex digits)";
+        let expected = format!("f:L:10: haproxy.image: `{name}@{digest}` {message}");
+        check(image, &format!("image: {name}@"), &[&expected]);
+    }
+    let hint = "\n  hint: write `registry/name:tag`, in lower case, without a digest and without `docker://`";
+    let wrong = "not the name of an image in a registry";
+    for name in ["pause:3.10", "docker://registry.lab.example/basalt/pause:3.10"] {
+        check(
+            "sandbox_image: registry.lab.example/basalt/pause:3.10",
+            &format!("sandbox_image: {name}"),
+            &[&format!("f:L:18: containerd.sandbox_image: {wrong}{hint}")],
+        );
+    }
+    check(
+        "reference: registry.lab.example/basalt/lab:stable",
+        "reference: registry.lab.example/basalt/lab:stable:2",
+        &[&format!("f:L:14: image.reference: {wrong}{hint}")],
+    );
+}
+
+#[test]
+fn mirrors() {
+    let mirrors = "    registry.lab.example: [";
+    for registry in ["registry:5000", "\"[2001:db8::1]:5000\"", "registry"] {
+        check(mirrors, &format!("    {registry}: ["), &[]);
+    }
+    for registry in ["registry:port", "registry:0", "https://registry", "2001:db8::1"] {
+        let place = format!("f:L:5: containerd.mirrors.{registry}");
+        let message = "is not a registry like `registry.example` or `registry:5000`";
+        check(
+            mirrors,
+            &format!("    {registry}: ["),
+            &[&format!("{place}: `{registry}` {message}")],
+        );
+    }
+}
+
+/// What a later stage would find, without a place and once for each node, is found here.
+#[test]
+fn what_later_stages_refuse() {
+    check(
+        "  roles: [controller]\n  frontends:",
+        "  roles: [controller]\n  max_connections: 900000\n  frontends:",
+        &["f:L+1:20: haproxy.max_connections: 900000 is not between 1 and 500000"],
+    );
+    check(
+        "    - name: dashboard\n      mode: http",
+        "    - name: basalt-monitor\n      mode: http",
+        &[
+            "f:L:13: haproxy.frontends[0].name: `basalt-monitor` is the name of haproxy's own health answers\n  hint: choose another name",
+        ],
+    );
+    let ipxe = "means something else to iPXE\n  hint: leave out `${`, and do not write `&&`, `||` or `;` alone";
+    for argument in ["a=${b}", "||"] {
+        check(
+            "kernel_arguments: [mitigations=auto,",
+            &format!("kernel_arguments: [\"{argument}\","),
+            &[&format!("f:L:20: kernel_arguments[0]: the kernel argument `{argument}` {ipxe}")],
+        );
+    }
+    check(
+        "/dev/disk/by-id/virtio-lab-n1",
+        "/dev/disk/${x}",
+        &[&format!("f:L:19: nodes[0].install_disk: the disk `/dev/disk/${{x}}` {ipxe}")],
+    );
+    check(
+        "/dev/disk/by-id/virtio-lab-n1",
+        "/disk",
+        &[
+            "f:L:19: nodes[0].install_disk: not a device below `/dev`\n  hint: write it like `/dev/disk/by-id/…`",
+        ],
+    );
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIY3y0AnjTKk3FE7/efvBIqiF/jSB9PtqX+Q5L42xaD2 operator@lab.example";
+    check(
+        "- name: n3\n    role: controller\n",
+        &format!("- name: n3\n    role: controller\n    ssh_authorized_keys: [{key}]\n"),
+        &[&format!(
+            "f:L+2:27: nodes[2].ssh_authorized_keys[0]: SSH key `{key}` is already used in line <ssh-ed25519> (ssh_authorized_keys[0])"
+        )],
+    );
+    let certificate = "      include_node_name: true\n";
+    let place = "vault.certificates[0]";
+    for (field, message) in [
+        (
+            "mode: \"0000\"",
+            format!(
+                "f:L+1:13: {place}.mode: mode `0000` lets not even the owner read the files\n  hint: use \"0600\", or \"0640\" with a group"
+            ),
+        ),
+        (
+            "directory: /srv/a b",
+            format!(
+                "f:L+1:18: {place}.directory: haproxy cannot be told the folder `/srv/a b`\n  hint: use letters, digits, `.`, `_` and `-`"
+            ),
+        ),
+    ] {
+        check(certificate, &format!("{certificate}      {field}\n"), &[&message]);
+    }
+    let auth = "    cert:\n      role: lab-node\n      certificate_file: /var/lib/basalt/identity/certificate.pem\n      key_file: /var/lib/basalt/identity/key.pem\n";
+    check(
+        auth,
+        "    app_role:\n      role_id: a b\n      secret_id_file: /secret\n",
+        &[
+            "f:L+1:16: vault.auth.app_role.role_id: not a role id: it is empty or has white space in it",
+            "f:L+2:23: vault.auth.app_role.secret_id_file: vault-agent would be given the whole folder\n  hint: use a folder of its own, like `/var/lib/basalt/identity`",
+        ],
+    );
+    let long = "c".repeat(52);
+    let report = Cluster::parse(
+        "f",
+        LAB.replace("certificate: dashboard", &format!("certificate: {long}"))
+            .replace(
+                "    - name: dashboard\n      roles",
+                &format!("    - name: {long}\n      roles"),
+            )
+            .as_bytes(),
+    )
+    .unwrap_err();
+    assert!(report.to_string().contains("at most 51 characters fit"), "{report}");
 }
 
 #[test]
@@ -431,9 +824,9 @@ fn texts() {
     check(
         "[\"https://mirror1.lab.example\",",
         "[\"ftp://mirror1.lab.example\",",
-        &[
-            "f:L:28: containerd.mirrors.registry.lab.example[0]: not a URL that starts with `https://` or `http://`",
-        ],
+        &[&format!(
+            "f:L:28: containerd.mirrors.registry.lab.example[0]: not a URL that starts with `https://` or `http://`{URL_HINT}"
+        )],
     );
     check(
         "mitigations=auto,",
@@ -449,6 +842,13 @@ fn texts() {
             "f:<lab-vault: |>:14: trust_anchors.lab-vault: holds something else than certificates\n  hint: a trust anchor is public; a private key does not belong into this file",
         ],
     );
+    let line = "    xC0VB9PtP4AZ78KJzBlpXR6GX4+xLQ==\n";
+    let damaged = "certificate is cut or damaged\n  hint: copy it again, every line of it";
+    for wrong in
+        ["", "    xC0VB9PtP4AZ78KJzBlpXR6GX4+x!Q==\n", "    xC0VB9PtP4AZ78KJzBlpXR6GX4+x\n"]
+    {
+        check(line, wrong, &[&format!("f:<lab-vault: |>:14: trust_anchors.lab-vault: {damaged}")]);
+    }
     check(
         "  base: scratch",
         "  base: quay.io/fedora/fedora-coreos:stable",
@@ -467,7 +867,7 @@ fn all_at_once() {
         .replace("  controller: {}", "  controller: {}\n  storage: {}")
         .replace("- name: n2\n    role", "- name: n1\n    role");
     let refused = Cluster::parse("f", text.as_bytes()).unwrap_err();
-    assert_eq!(refused.0.sorted().len(), 4, "{refused}");
+    assert_eq!(refused.0.sorted().len(), 5, "{refused}");
 }
 
 mod never_panics {

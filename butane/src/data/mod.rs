@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use choice::Chooser;
 pub(crate) use choice::Forms;
 pub(crate) use pack::pack;
 
@@ -53,20 +52,6 @@ impl Source {
             Source::File(found) => found.bytes,
         }
     }
-}
-
-/// Contents as a URL.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct DataUrl {
-    pub url: String,
-    /// What `compression` has to say; absent when the person has said it.
-    pub compression: Option<&'static str>,
-}
-
-/// The URL of contents that are at hand. For many of them [`pack()`] is faster.
-pub(crate) fn data_url(contents: &[u8], forms: Forms) -> DataUrl {
-    let (packed, compression) = Chooser::default().choose(contents.into(), forms);
-    DataUrl { url: packed.url().to_owned(), compression }
 }
 
 /// How the bytes of a data URL are written.

@@ -50,9 +50,7 @@ fn config(containerd: &Containerd) -> String {
 }
 
 fn hosts(registry: &str, mirrors: &[String]) -> String {
-    // An IPv6 address is written in brackets in a URL.
-    let host = if registry.contains(':') { format!("[{registry}]") } else { registry.to_owned() };
-    let mut text = format!("server = {}\n", quoted(&format!("https://{host}")));
+    let mut text = format!("server = {}\n", quoted(&format!("https://{registry}")));
     for mirror in mirrors {
         let _ = write!(text, "\n[host.{}]\n  capabilities = ['pull', 'resolve']\n", quoted(mirror));
     }

@@ -2,13 +2,14 @@
 
 use std::io::Read;
 
+use basalt_model::report::Place;
 use flate2::read::GzDecoder;
 
 use super::input::Input;
-use crate::data::{Forms, data_url};
+use crate::data::{Data, Forms, Source, Waiting, pack};
 use crate::schema::config::CONFIG;
 use crate::schema::{Kind, Lowering, Type};
-use crate::tree::{Tree, Value};
+use crate::tree::{Findings, Origin, Tree, Value};
 use crate::validate::data_url;
 use crate::version::Target;
 
@@ -23,54 +24,80 @@ const GO_GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff];
 
 /// Replaces the sources of all resources in a Butane config that are text by the text itself.
 pub(super) fn inline(written: &mut Tree, input: &Input) {
-    below(written, &CONFIG, input);
+    let mut resources = Vec::new();
+    gather(written, &CONFIG, input.target, &mut resources);
+    let texts: Vec<Option<String>> = resources.iter().map(|resource| text_of(resource)).collect();
+    let made = input.is_compiled.then(|| compile(&texts, input.target));
+    for (index, (resource, text)) in resources.into_iter().zip(texts).enumerate() {
+        let Some(text) = text else { continue };
+        if made.as_ref().is_some_and(|made| !comes_back(resource, &made[index])) {
+            continue;
+        }
+        let origin = resource.place_of("source");
+        if let Value::Map(entries) = &mut resource.value {
+            entries.retain(|(name, _)| !["source", "compression"].contains(name));
+            entries.push(("inline", Tree::text_at(&origin, text)));
+        }
+    }
 }
 
-fn below(tree: &mut Tree, ty: &'static Type, input: &Input) {
-    let has_inline = ty.of(input.target).any(|field| field.name == Some("inline"));
+/// The resources that can have their contents inline, in the order of the config.
+fn gather<'t>(
+    tree: &'t mut Tree,
+    ty: &'static Type,
+    target: &'static Target,
+    found: &mut Vec<&'t mut Tree>,
+) {
+    let has_inline = ty.of(target).any(|field| field.name == Some("inline"));
     if matches!(ty.lowering, Lowering::Resource) && has_inline {
-        resource(tree, input);
+        found.push(tree);
+        return;
     }
     let Value::Map(entries) = &mut tree.value else { return };
     for (name, value) in entries {
-        let Some(field) = ty.of(input.target).find(|field| field.name == Some(*name)) else {
-            continue;
-        };
-        match (field.kind, &mut value.value) {
-            (Kind::Map(ty), _) => below(value, ty, input),
-            (Kind::Maps(ty, _), Value::List(items)) => {
-                items.iter_mut().for_each(|item| below(item, ty, input));
+        let Some(field) = ty.of(target).find(|field| field.name == Some(*name)) else { continue };
+        match field.kind {
+            Kind::Map(ty) => gather(value, ty, target, found),
+            Kind::Maps(ty, _) => {
+                if let Value::List(items) = &mut value.value {
+                    items.iter_mut().for_each(|item| gather(item, ty, target, found));
+                }
             }
             _ => {}
         }
     }
 }
 
-fn resource(tree: &mut Tree, input: &Input) {
-    let Some(text) = text_of(tree) else { return };
-    if input.is_compiled && !comes_back(tree, &text, input.target) {
-        return;
-    }
-    let origin = tree.place_of("source");
-    if let Value::Map(entries) = &mut tree.value {
-        entries.retain(|(name, _)| !["source", "compression"].contains(name));
-        entries.push(("inline", Tree::text_at(&origin, text)));
+/// The resources that the compiler makes of texts, one for each.
+fn compile(texts: &[Option<String>], target: &Target) -> Vec<Tree> {
+    let origin = Origin::root("", Place::START);
+    let resource = |text: &Option<String>| {
+        let bytes = text.as_deref().unwrap_or_default().as_bytes();
+        let source = Source::Bytes(bytes.into());
+        let waiting = Waiting { source, forms: Forms::of(target, false) };
+        let source = Tree { origin: origin.clone(), value: Value::Data(Data::Waiting(waiting)) };
+        Tree::map_at(&origin, vec![("source", source)])
+    };
+    let mut made = Tree::list_at(&origin, texts.iter().map(resource).collect());
+    pack(&mut made, &mut Findings::new(""));
+    match made.value {
+        Value::List(made) => made,
+        _ => Vec::new(),
     }
 }
 
-/// Whether the compiler makes of `text` what the resource says.
-fn comes_back(resource: &Tree, text: &str, target: &Target) -> bool {
-    let made = data_url(text.as_bytes(), Forms::of(target, false));
-    if made.compression != resource.text("compression") {
+/// Whether the compiler made of a text what the resource says.
+fn comes_back(resource: &Tree, made: &Tree) -> bool {
+    if made.text("compression") != resource.text("compression") {
         return false;
     }
     // The reference's gzip is not ours: the bytes differ, the text and how it is sent do not.
     let is_reference = || {
-        made.compression == Some(GZIP)
+        made.text("compression") == Some(GZIP)
             && data_url::decode(resource.text("source").unwrap_or_default())
                 .is_ok_and(|bytes| bytes.starts_with(&GO_GZIP))
     };
-    Some(made.url.as_str()) == resource.text("source") || is_reference()
+    made.text("source") == resource.text("source") || is_reference()
 }
 
 /// The text of a resource's data URL, decompressed, when it is one that a person can read.

@@ -10,9 +10,10 @@ mod mount_units;
 use super::input::Input;
 use super::raise::{raise, says_nothing};
 use super::subtract::subtract;
+use crate::data;
 use crate::lower::{Context, lower};
-use crate::schema::Kind;
 use crate::schema::config::CONFIG;
+use crate::schema::{Kind, Type};
 use crate::sugar;
 use crate::tree::{Findings, Tree, Value};
 use crate::validate;
@@ -29,7 +30,7 @@ struct Sugar {
 
 /// The config in Butane's words, with contents still as data URLs.
 pub(super) fn fold(input: &Input) -> Tree {
-    let whole = Config { input, plain: prune(&input.config) };
+    let whole = Config { input, plain: prune(&input.config, input.target) };
     let mut best = whole.written(&Sugar::default());
     let mut known = Sugar::default();
     let mut offer = |guess: Sugar| {
@@ -92,7 +93,7 @@ impl Config<'_> {
         let written = self.written(sugar);
         let mut findings = Findings::new("");
         validate::butane(&written, &CONFIG, self.target(), &mut findings);
-        let compiled = prune(&self.expanded(&written, lower, &mut findings));
+        let compiled = prune(&self.expanded(&written, lower, &mut findings), self.target());
         (!findings.0.has_errors() && compiled.says_same(&self.plain)).then_some(written)
     }
 
@@ -140,34 +141,39 @@ impl Config<'_> {
     fn expanded(
         &self,
         written: &Tree,
-        lower: impl Fn(&Tree, &'static crate::schema::Type, &mut Context) -> Tree,
+        lower: impl Fn(&Tree, &'static Type, &mut Context) -> Tree,
         findings: &mut Findings,
     ) -> Tree {
         let mut context = Context { files_dir: None, target: self.target(), findings };
         let config = lower(written, &CONFIG, &mut context);
-        sugar::expand(written, config, &mut context)
+        let mut config = sugar::expand(written, config, &mut context);
+        data::pack(&mut config, context.findings);
+        config
     }
 }
 
 /// A config without what says nothing, and without its version: that is the target's.
-fn prune(config: &Tree) -> Tree {
-    fn below(tree: &Tree) -> Tree {
-        let value = match &tree.value {
-            Value::Map(entries) => Value::Map(
-                entries
-                    .iter()
-                    .map(|(name, value)| (*name, below(value)))
-                    .filter(|(_, value)| !says_nothing(value, Kind::Text))
-                    .collect(),
-            ),
-            Value::List(items) => Value::List(items.iter().map(below).collect()),
-            other => other.clone(),
-        };
-        Tree { origin: tree.origin.clone(), value }
-    }
+fn prune(config: &Tree, target: &'static Target) -> Tree {
     let mut config = config.clone();
     if let Some(Value::Map(entries)) = config.get_mut("ignition").map(|tree| &mut tree.value) {
         entries.retain(|(name, _)| *name != "version");
     }
-    below(&config)
+    pruned(&config, &CONFIG, target)
+}
+
+fn pruned(tree: &Tree, ty: &'static Type, target: &'static Target) -> Tree {
+    let entries = tree.entries().iter().filter_map(|(name, value)| {
+        let field = ty.ignition_field(name, target)?;
+        let value = match field.kind {
+            Kind::Map(ty) => pruned(value, ty, target),
+            Kind::Maps(ty, _) => Tree::list_at(
+                &value.origin,
+                value.list().iter().map(|item| pruned(item, ty, target)).collect(),
+            ),
+            _ => value.clone(),
+        };
+        let is_kept = field.kept_when_empty || !says_nothing(&value, Kind::Text);
+        is_kept.then_some((*name, value))
+    });
+    Tree::map_at(&tree.origin, entries.collect())
 }

@@ -92,6 +92,11 @@ pub(super) fn read(
             None => return not_json(error, file, findings),
         },
     };
+    if let Some(second) = stream.second {
+        findings
+            .error(&Origin::root(file, second), "only one config can be reversed at a time")
+            .hint("give each in a file of its own");
+    }
     let Some(mut root) = stream.first else {
         findings.error(&Origin::root(file, Place::START), "there is no config in here");
         return None;
@@ -292,18 +297,31 @@ fn go_escaped(json: &str) -> String {
 /// the reference the same but for the fields that files, directories and links have in common, which come first.
 fn has_nothing_loose(yaml: &Yaml) -> bool {
     const COMMON: [&str; 4] = ["group", "overwrite", "path", "user"];
+    /// Spec 3.2.0 cannot leave it out.
+    const KEPT_WHEN_EMPTY: &str = "clevis";
     match &yaml.resolved().value {
         YamlValue::Scalar(scalar) => !scalar::is_null(scalar),
-        YamlValue::List(items) => !items.is_empty() && items.iter().all(has_nothing_loose),
+        YamlValue::List(items) => {
+            // An item that says nothing is an item.
+            !items.is_empty()
+                && items.iter().all(|item| is_empty_map(item) || has_nothing_loose(item))
+        }
         YamlValue::Map(entries) => {
             let keys: Vec<&str> = entries.iter().filter_map(|(key, _)| text(key)).collect();
             let common = keys.iter().take_while(|key| COMMON.contains(key)).count();
             !entries.is_empty()
                 && (keys.is_sorted() || keys[..common].is_sorted() && keys[common..].is_sorted())
-                && entries.iter().all(|(_, value)| has_nothing_loose(value))
+                && entries.iter().all(|(key, value)| {
+                    let is_kept = text(key) == Some(KEPT_WHEN_EMPTY) && is_empty_map(value);
+                    is_kept || has_nothing_loose(value)
+                })
         }
         YamlValue::Alias(_) => false,
     }
+}
+
+fn is_empty_map(yaml: &Yaml) -> bool {
+    matches!(&yaml.value, YamlValue::Map(entries) if entries.is_empty())
 }
 
 /// JSON has escapes for halves of a character, which YAML has not. What takes their place is shorter; blanks behind

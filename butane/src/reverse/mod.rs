@@ -61,7 +61,7 @@ fn write(
     contents::inline(&mut written, &input);
     // Butane looks into configs that are inline, and refuses what Ignition would find only at boot.
     let mut judged = Findings::new(file);
-    validate::butane(&written, &CONFIG, input.target, &mut judged);
+    validate::referenced::configs(&written, &input.config, input.target, None, &mut judged);
     if let Some(section) = section.filter(|_| judged.0.has_errors()) {
         written.set("ignition", section);
     }
@@ -78,6 +78,7 @@ fn accepted(source: &Source, findings: &mut Findings) -> Option<Input> {
         let mut written = raise::raise(&input.config, &CONFIG, target);
         input.header.iter().for_each(|(name, value)| written.set(name, value.clone()));
         validate::butane(&written, &CONFIG, target, &mut judged);
+        validate::referenced::configs(&written, &input.config, target, None, &mut judged);
         judge(&input.config, target, Output::Variant, &mut judged);
         if !judged.0.has_errors() {
             findings.0.absorb(judged.0);

@@ -50,7 +50,8 @@ pub(super) fn raise(tree: &Tree, ty: &'static Type, target: &'static Target) -> 
             ),
             _ => value.clone(),
         };
-        (!says_nothing(&raised, field.kind)).then_some((field.name?, raised))
+        let is_kept = field.kept_when_empty || !says_nothing(&raised, field.kind);
+        is_kept.then_some((field.name?, raised))
     });
     Tree::map_at(&tree.origin, entries.collect())
 }

@@ -266,13 +266,8 @@ pub(crate) static CEX: Type = Type::new(
 static CLEVIS: Type = Type::new(
     "the `clevis` section",
     &[
-        same(
-            "custom",
-            Map(&CLEVIS_CUSTOM),
-            V0_3,
-            "A pin of Clevis with its own configuration, instead of `tang`, `tpm2` and \
-            `threshold`.",
-        ),
+        same("custom", Map(&CLEVIS_CUSTOM), V0_3, CUSTOM).until(Base::V0_4).kept_when_empty(),
+        same("custom", Map(&CLEVIS_CUSTOM), V0_4, CUSTOM),
         same(
             "tang",
             Maps(&TANG, Refused),
@@ -289,6 +284,9 @@ static CLEVIS: Type = Type::new(
         same("tpm2", Flag, V0_3, "Whether the TPM of the machine unlocks the volume."),
     ],
 );
+
+const CUSTOM: &str =
+    "A pin of Clevis with its own configuration, instead of `tang`, `tpm2` and `threshold`.";
 
 static CLEVIS_CUSTOM: Type = Type::new(
     "the `custom` section",

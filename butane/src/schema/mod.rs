@@ -77,8 +77,7 @@ pub(crate) struct Field {
     pub until: Option<Base>,
     /// Whether a mapping is printed even when it is empty.
     pub kept_when_empty: bool,
-    /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests until there is `--explain`"))]
+    /// What it is, in a sentence or two for people: `--explain` and the JSON schemas show it.
     pub doc: &'static str,
     pub secrecy: Secrecy,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use basalt_butane::{Layout, Options, Output, Warnings, compile};
-use basalt_model::report::{Report, Severity};
+use basalt_model::report::{Place, Report, Severity};
 use camino::Utf8Path;
 use serde_json::Value;
 
@@ -120,7 +120,7 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
             .map(|finding| finding.place.line)
             .collect();
         for (line, message) in type_errors(&theirs.error) {
-            if !lines.contains(&line) {
+            if !lines.contains(&line) && !design::is_behind_an_alias(&ours.text) {
                 // What it could not be made into names a version: that is not another cause.
                 let message = normalise(message.split(" into ").next().unwrap_or_default());
                 found.insert(Difference(format!("theirs alone: error in a line: {message}")));
@@ -151,6 +151,18 @@ fn compare_findings(ours: &Ours, theirs: &Answer, stage: Stage, found: &mut BTre
             }
         }
     }
+}
+
+/// Whether both find the same at the same places, and nothing else: not even what only one is meant to find.
+pub(crate) fn finds_the_same(ours: &Ours, theirs: &Answer) -> bool {
+    let place = &|place: Place| (place.line, place.column);
+    let ours = ours.report.sorted();
+    let ours: BTreeSet<_> = ours
+        .iter()
+        .map(|finding| (finding.severity, place(finding.place), finding.path.as_str()))
+        .collect();
+    let theirs = theirs.entries.iter().map(place_of);
+    ours == theirs.map(|(severity, line, column, path)| (severity, (line, column), path)).collect()
 }
 
 fn place_of(entry: &Entry) -> Found<'_> {

@@ -24,6 +24,7 @@ const OURS: &[(&str, &str)] = &[
     ("an image needs `Image=`", "Podman would make no unit of it"),
     ("a build needs `ImageTag=`", "Podman would make no unit of it"),
     ("the tree is a symbolic link", "what is copied is not what is meant"),
+    ("not `-.inf`", "nobody means the least number there is"),
 ];
 
 /// Findings of the reference that we do not have, by a part of their message.
@@ -45,9 +46,11 @@ pub(crate) fn is_ours(finding: &Finding, text: &str, theirs: &Answer) -> bool {
         || is_of_other_instance(finding)
         || is_behind_alias(finding, theirs)
         || is_misplaced(&finding.path, theirs)
-        || (text.contains("boot_device:")
-            && (finding.path.starts_with("$.boot_device.") || is_of_storage(&finding.path))
-            && theirs.entries.iter().any(is_of_sugar))
+        || theirs.entries.iter().any(is_in_spec)
+        || has_null_items(text)
+        || (makes_items(text)
+            && (finding.path.starts_with("$.boot_device.") || is_in_list(&finding.path))
+            && theirs.entries.iter().any(is_of_item))
 }
 
 /// The reference looks for `[Install]` in the templates of services only.
@@ -73,16 +76,38 @@ fn is_misplaced(path: &str, theirs: &Answer) -> bool {
     })
 }
 
-/// What is missing in an item has no place of its own in the reference, which then takes the item's path in the
-/// output for one in the source: not the same when a short form has made items before it.
-fn is_of_sugar(entry: &Entry) -> bool {
-    entry.kind == "error" && is_of_storage(&entry.path)
+/// The reference leaves null out of lists, and then takes an item's index for its index in the source.
+fn has_null_items(text: &str) -> bool {
+    let items = text.lines().filter_map(|line| line.trim().strip_prefix('-'));
+    items.map(str::trim).any(|item| matches!(item, "" | "~" | "null"))
 }
 
-fn is_of_storage(path: &str) -> bool {
-    ["disks", "filesystems", "luks", "raid"]
-        .iter()
-        .any(|list| path.starts_with(&format!("$.storage.{list}.")))
+/// What is missing has the path in the MachineConfig in the reference, and no place (butane#213).
+fn is_in_spec(entry: &Entry) -> bool {
+    entry.path.starts_with("$.spec.config.")
+}
+
+/// What is missing in an item has no place of its own in the reference, which then takes the item's path in the
+/// output for one in the source: not the same when a short form has made items before it.
+fn is_of_item(entry: &Entry) -> bool {
+    is_in_list(&entry.path)
+}
+
+/// Whether a config has a short form that makes items of lists.
+fn makes_items(text: &str) -> bool {
+    ["boot_device:", "grub:", "with_mount_unit:"].iter().any(|sugar| text.contains(sugar))
+}
+
+fn is_in_list(path: &str) -> bool {
+    const MADE: [&str; 6] = [
+        "storage.disks",
+        "storage.files",
+        "storage.filesystems",
+        "storage.luks",
+        "storage.raid",
+        "systemd.units",
+    ];
+    MADE.iter().any(|list| path.starts_with(&format!("$.{list}.")))
 }
 
 /// Whether the finding is one that only we have, and makes us refuse the config.
@@ -94,7 +119,15 @@ pub(crate) fn is_our_error(finding: &Finding, text: &str, theirs: &Answer) -> bo
 pub(crate) fn is_left_out(entry: &Entry, text: &str, theirs: &Answer) -> bool {
     LEFT_OUT.iter().any(|(part, _)| entry.message.contains(part))
         || is_misplaced(&entry.path, theirs)
-        || (is_of_sugar(entry) && text.contains("boot_device:"))
+        || is_in_spec(entry)
+        || has_null_items(text)
+        || (is_of_item(entry) && makes_items(text))
+}
+
+/// Whether a value of a wrong type may be reported in another line: the reference points at what an alias names, we
+/// at the alias.
+pub(crate) fn is_behind_an_alias(text: &str) -> bool {
+    text.contains("*a")
 }
 
 /// Whether we read what the reference does not.

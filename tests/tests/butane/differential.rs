@@ -1,17 +1,18 @@
 //! Made-up configs, through both compilers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::alter::alter;
+use crate::case::Case;
 use crate::compare::{Difference, differences, ours};
-use crate::generate::{Case, case};
-use crate::minimise::minimise;
+use crate::corpus::{configs, corpus};
+use crate::generate::case;
 use crate::reference::{Reference, Specification, Wanted};
-use crate::yaml::print;
 
 /// How many configs are compared; `cargo test` takes a few.
 const COUNT_VARIABLE: &str = "BASALT_BUTANE_CASES";
@@ -26,53 +27,72 @@ const BATCH: u64 = 500;
 #[test]
 fn made_up_configs_compile_as_with_the_reference() {
     let Some(reference) = Reference::find() else { return };
-    let bench = Bench::new(reference);
-    let number = |name, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
-    let (count, first) = (number(COUNT_VARIABLE, 2000), number(SEED_VARIABLE, 0));
-    let mut found: BTreeMap<Difference, (usize, Case)> = BTreeMap::new();
-    for start in (first..first + count).step_by(BATCH as usize) {
-        let seeds = start..(start + BATCH).min(first + count);
-        let cases: Vec<Case> = seeds.map(|seed| case(&bench.specifications, seed)).collect();
-        for (case, differences) in cases.iter().zip(bench.differences(&cases)) {
-            for difference in differences {
-                found.entry(difference).or_insert_with(|| (0, case.clone())).0 += 1;
-            }
-        }
-    }
-    let mut table = String::new();
-    for (difference, (times, case)) in &found {
-        let case = minimise(case.clone(), |candidates| {
-            let found = bench.differences(candidates);
-            found.iter().position(|differences| differences.contains(difference))
-        });
-        let text = print(&case.root, &case.style);
-        writeln!(table, "{times} times: {difference} ({:?})\n{text}", case.wanted).unwrap();
-    }
-    assert!(found.is_empty(), "{} differences in {count} configs\n\n{table}", found.len());
+    let bench = Bench::with_made_up_files(reference);
+    bench.compare(|seed| case(&bench.specifications, seed));
+}
+
+#[test]
+fn altered_configs_compile_as_with_the_reference() {
+    let Some(reference) = Reference::find() else { return };
+    let bench = Bench::new(reference, corpus().join("files"));
+    let configs = [configs("good").1, configs("bad").1].concat();
+    let texts: Vec<String> = configs.into_iter().map(|(text, _)| text).collect();
+    bench.compare(|seed| alter(&texts, &bench.specifications, seed));
 }
 
 /// Both compilers, and files for configs to name.
-struct Bench {
-    reference: Reference,
-    specifications: Vec<Specification>,
-    files: Utf8PathBuf,
-    _folder: tempfile::TempDir,
+pub(crate) struct Bench {
+    pub(crate) reference: Reference,
+    pub(crate) specifications: Vec<Specification>,
+    pub(crate) files: Utf8PathBuf,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Bench {
-    fn new(reference: Reference) -> Bench {
-        let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
-        let mut specifications = reference.specifications();
-        specifications.retain(|s| format!("{} {}", s.variant, s.version).starts_with(&only));
+    /// With the files that made-up configs name.
+    pub(crate) fn with_made_up_files(reference: Reference) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let files = Utf8PathBuf::from_path_buf(folder.path().join("files")).unwrap();
         make_files(&files);
-        Bench { reference, specifications, files, _folder: folder }
+        Bench { _folder: Some(folder), ..Bench::new(reference, files) }
     }
 
-    fn differences(&self, cases: &[Case]) -> Vec<std::collections::BTreeSet<Difference>> {
+    fn new(reference: Reference, files: Utf8PathBuf) -> Bench {
+        let only = std::env::var(ONLY_VARIABLE).unwrap_or_default();
+        let mut specifications = reference.specifications();
+        specifications.retain(|s| format!("{} {}", s.variant, s.version).starts_with(&only));
+        Bench { reference, specifications, files, _folder: None }
+    }
+
+    /// Compares the compilers on the cases of all seeds, and prints each difference with its smallest config.
+    fn compare(&self, case: impl Fn(u64) -> Case) {
+        let number =
+            |name, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+        let (count, first) = (number(COUNT_VARIABLE, 2000), number(SEED_VARIABLE, 0));
+        let mut found: BTreeMap<Difference, (usize, Case)> = BTreeMap::new();
+        for start in (first..first + count).step_by(BATCH as usize) {
+            let cases: Vec<Case> = (start..(start + BATCH).min(first + count)).map(&case).collect();
+            for (case, differences) in cases.iter().zip(self.differences(&cases)) {
+                for difference in differences {
+                    found.entry(difference).or_insert_with(|| (0, case.clone())).0 += 1;
+                }
+            }
+        }
+        let mut table = String::new();
+        for (difference, (times, case)) in &found {
+            let case = case.clone().minimised(|candidates| {
+                let found = self.differences(candidates);
+                found.iter().position(|differences| differences.contains(difference))
+            });
+            let (wanted, text) = (case.wanted, case.text());
+            writeln!(table, "{times} times: {difference} ({wanted:?})\n{text}").unwrap();
+        }
+        assert!(found.is_empty(), "{} differences in {count} configs\n\n{table}", found.len());
+    }
+
+    fn differences(&self, cases: &[Case]) -> Vec<BTreeSet<Difference>> {
         let configs: Vec<(String, Wanted)> =
-            cases.iter().map(|case| (print(&case.root, &case.style), case.wanted)).collect();
+            cases.iter().map(|case| (case.text(), case.wanted)).collect();
         let theirs = self.reference.compile(&configs, &self.files);
         let compare = |((text, wanted), theirs): (&(String, Wanted), &_)| {
             differences(ours(text, *wanted, &self.files).as_ref(), theirs)
@@ -94,6 +114,7 @@ fn make_files(files: &Utf8Path) {
     write("empty", b"");
     write("keys.pub", b"# keys\nssh-ed25519 AAAA a\r\n\n  ssh-rsa BBBB b\nssh-ed25519 AAAA a");
     write("unit.service", b"[Service]\nExecStart=/bin/true\n");
+    write("config.ign", br#"{"ignition":{"version":"3.0.0"}}"#);
     write("sub/file", b"in a folder\n");
     write("tree/a/x", b"x");
     write("tree/a-b", b"#!/bin/sh\n");

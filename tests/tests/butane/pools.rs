@@ -468,6 +468,16 @@ pub(crate) fn text(path: &str) -> Pool {
         ),
         (_, "device") => DEVICES,
         (_, "hash") => HASHES,
+        ("merge" | "replace", "source") => pool(
+            &[
+                "https://example.com/a.ign",
+                "http://example.com/b?x=y#z",
+                "s3://bucket/key",
+                "tftp://host/file",
+            ],
+            SOURCES.bad,
+        ),
+        ("merge" | "replace", "local") => pool(&["config.ign", "./config.ign"], LOCALS.bad),
         (_, "source") => SOURCES,
         ("merge" | "replace", "inline") => INNER_CONFIGS,
         (_, "inline") => INLINES,

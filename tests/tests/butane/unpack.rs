@@ -38,11 +38,13 @@ fn from_yaml(yaml: &Yaml) -> Value {
     }
 }
 
-/// Replaces each data URL and its compression by the bytes they stand for. Whether there is a `compression` stays.
+/// Leaves null away, and replaces each data URL and its compression by the bytes they stand for. Whether there is a `compression` stays.
 pub(crate) fn unpack(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(unpack),
         Value::Object(entries) => {
+            // To Ignition, null is nothing.
+            entries.retain(|_, value| !value.is_null());
             entries.values_mut().for_each(unpack);
             let source = entries.get("source").and_then(Value::as_str).unwrap_or_default();
             let Some(mut bytes) = decode(source) else { return };

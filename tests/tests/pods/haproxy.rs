@@ -102,6 +102,8 @@ fn haproxy_refuses_what_is_broken() {
             "unable to find required default_backend",
         ),
         ("combined.pem", "missing.pem", "unable to stat"),
+        // Why an endpoint has no zone.
+        ("bind 192.0.2.10:6443", "bind [fe80::1%2]:6443", "fe80::1%2"),
         ("monitor fail if { nbsrv(registry)", "monitor fail if { nbsrv(regstry)", "regstry"),
     ] {
         let (is_accepted, said) = verdict(&haproxy, &lab("n1"), |text| text.replace(from, to));

@@ -81,6 +81,8 @@ fn keepalived_refuses_what_is_broken() {
         ("192.0.2.12\n", "2001:db8::1\n"),
         ("/usr/bin/curl", "/usr/bin/crul"),
         ("interface bond0", "interface bond1"),
+        // Why `lo` is not the name of an interface.
+        ("interface bond0", "interface lo"),
     ] {
         let output = verdict(&keepalived, &lab("n1"), |text| {
             assert!(text.contains(from));

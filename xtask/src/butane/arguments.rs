@@ -124,6 +124,35 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(super) verify_units: bool,
 
+    /// Write the Butane config that FILE came from.
+    ///
+    /// FILE is an Ignition config of specification 3.0.0 or later, or a MachineConfig. What a compiler made compiles to
+    /// the same again; of other configs the contents of files may be encoded differently then, so that they can be read
+    /// here. Sugar is written where it stands for just what is there. What Ignition would refuse is refused, at its
+    /// place.
+    #[arg(long, conflicts_with_all = ["size", "overrides", "raw", "pretty", "var", "vars", "verify_units", "files_dir", "schema", "explain"])]
+    pub(super) reverse: bool,
+
+    /// Reverse into a config of this variant.
+    ///
+    /// Without it a MachineConfig becomes one of openshift, and everything else one of fcos.
+    #[arg(long, value_name = "VARIANT", requires = "reverse")]
+    pub(super) variant: Option<String>,
+
+    /// Write the JSON schema of a variant and version, as in `fcos-1.5.0`, for editors.
+    ///
+    /// With `all` the schemas of all variants and versions go into the folder of `--output`, together with
+    /// `butane.json`, which leads to the right one for any config.
+    #[arg(long, value_name = "VARIANT-VERSION", conflicts_with_all = ["files", "explain"])]
+    pub(super) schema: Option<String>,
+
+    /// Say what a field is: `--explain storage.files.mode`.
+    ///
+    /// Says what it becomes in Ignition, which variants have it since when, its default and rules, and shows an
+    /// example. Without a path, what stands at the top of a config.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with = "files")]
+    pub(super) explain: Option<String>,
+
     /// Print the version of the reference that this compiler follows, and its own.
     #[arg(short = 'V', long)]
     pub(super) version: bool,
@@ -188,6 +217,10 @@ impl Arguments {
         if inputs.iter().copied().chain(values).filter(|path| names_stdin(path)).count() > 1 {
             let message = "standard input can be read once";
             return Err(wrong_usage(ErrorKind::ArgumentConflict, message));
+        }
+        if self.reverse && inputs.len() > 1 {
+            let message = "`--reverse` takes one FILE";
+            return Err(wrong_usage(ErrorKind::TooManyValues, message));
         }
         Ok(inputs)
     }
@@ -301,7 +334,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().pretty, expected, "{line}");
         }
-        assert_eq!(parse("--pretty=maybe").unwrap_err(), ErrorKind::ValueValidation);
+        assert!(parse("--pretty=maybe").is_err());
         assert_eq!(parse("--pretty true").unwrap().files, [Path::new("true")]);
     }
 
@@ -346,7 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_without_a_config() {
+        assert_eq!(parse("--explain").unwrap().explain.as_deref(), Some(""));
+        assert_eq!(parse("--explain a.b").unwrap().explain.as_deref(), Some("a.b"));
+        assert_eq!(parse("--schema all -o x").unwrap().schema.as_deref(), Some("all"));
+        let arguments = parse("--reverse --variant r4e a").unwrap();
+        assert!(arguments.reverse && arguments.variant.as_deref() == Some("r4e"));
+    }
+
+    #[test]
     fn usage_is_wrong() {
+        assert_eq!(inputs("--reverse a b"), None);
         for line in [
             "--nope",
             "-Z",
@@ -355,8 +398,12 @@ mod tests {
             "--pret",
             "--check --size",
             "--size --overrides",
+            "--reverse --raw",
             "--help --nope",
             "-hZ",
+            "--variant fcos",
+            "--schema",
+            "--schema fcos-1.5.0 --explain a",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

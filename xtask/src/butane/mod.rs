@@ -4,6 +4,7 @@
 
 pub(crate) mod arguments;
 mod deliver;
+mod describe;
 mod diagnostics;
 mod excerpt;
 mod input;
@@ -17,8 +18,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use basalt_butane::{
-    Composed, Layout, Options, Output, Source, Values, VerifyError, Warnings, compile_all,
-    verify_units,
+    Compiled, Composed, Layout, Options, Output, Override, ReverseOptions, Source, Values,
+    VerifyError, Warnings, compile_all, reverse, verify_units,
 };
 use basalt_model::report::{Report, Severity};
 
@@ -61,12 +62,75 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         let own = env!("CARGO_PKG_VERSION");
         return deliver(None, |out| writeln!(out, "Butane {REFERENCE} (Basalt {own})"));
     }
+    if let Some(name) = &arguments.schema {
+        return describe::schema(name, arguments.output());
+    }
+    if let Some(path) = &arguments.explain {
+        return describe::explain(path, arguments.output());
+    }
     let inputs: Vec<Input> =
         names.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
+    let sources: Vec<Source> = inputs.iter().map(Input::source).collect();
+    let outcome = match sources.as_slice() {
+        [source] if arguments.reverse => reversed(source, arguments.variant.as_deref()),
+        sources => compiled(sources, arguments, progress)?,
+    };
+
+    let mut text = Vec::new();
+    diagnostics::print(&outcome.report, &sources, arguments.style(), &mut text)?;
+    say(&String::from_utf8_lossy(&text));
+    outcome.notes.iter().for_each(|note| say(&format!("note: {}\n", visible(note))));
+    let Some(made) = outcome.made else {
+        let work = if arguments.reverse { "reversing" } else { "translating" };
+        say(&format!("Error {work} config: {}\n", count(&outcome.report)));
+        return Ok(ExitCode::from(FAILED));
+    };
+    if arguments.strict && !outcome.report.is_empty() {
+        say("Config produced warnings and --strict was specified\n");
+        return Ok(ExitCode::from(FAILED));
+    }
+    if let Some(format) = arguments.overrides {
+        return deliver(arguments.output(), |out| {
+            overrides::print(&outcome.overrides, format, out)
+        });
+    }
+    if arguments.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let layout = if arguments.pretty { Layout::Pretty } else { Layout::Compact };
+    match (made, arguments.size) {
+        (Made::Butane(text), _) => {
+            deliver(arguments.output(), |out| out.write_all(text.as_bytes()))
+        }
+        (Made::Config(config), Some(format)) => {
+            let report = basalt_butane::size::size(&config, layout);
+            deliver(arguments.output(), |out| size::print(&report, format, out))
+        }
+        (Made::Config(config), None) => {
+            deliver(arguments.output(), |mut out| config.write(layout, &mut out))
+        }
+    }
+}
+
+/// What became of the input.
+struct Outcome {
+    /// There when the report has no errors.
+    made: Option<Made>,
+    report: Report,
+    /// What took the place of what.
+    overrides: Vec<Override>,
+    /// What else there is to say.
+    notes: Vec<String>,
+}
+
+enum Made {
+    Config(Box<Compiled>),
+    Butane(String),
+}
+
+fn compiled(sources: &[Source], arguments: &Arguments, progress: &Progress) -> Result<Outcome> {
     let value_files: Vec<Input> =
         arguments.vars.iter().map(|name| input::read(name, progress)).collect::<Result<_>>()?;
-
-    let sources: Vec<Source> = inputs.iter().map(Input::source).collect();
     let files: Vec<_> = value_files.iter().map(Input::values).collect();
     let values = Values { arguments: &arguments.var, files: &files };
     let options = Options {
@@ -75,52 +139,32 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         warnings: Warnings::Allowed,
         output: if arguments.raw { Output::Ignition } else { Output::Variant },
     };
-    let Composed { config, mut report, overrides } = compile_all(&sources, &values, &options);
-
-    let mut text = Vec::new();
+    let Composed { config, mut report, overrides } = compile_all(sources, &values, &options);
+    let mut notes = Vec::new();
+    if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
+        notes.push(format!("the files directory `{folder}` is not a folder"));
+    }
+    if arguments.overrides.is_none() && !progress.is_quiet() {
+        notes.extend(overrides.iter().map(ToString::to_string));
+    }
     if let Some(config) = config.as_ref().filter(|_| arguments.verify_units) {
         let program = Path::new(SYSTEMD_ANALYZE);
-        match verify_units(config.ignition(), &sources, options.files_dir, program) {
+        match verify_units(config.ignition(), sources, options.files_dir, program) {
             Ok(more) => report.absorb(more),
             Err(error @ (VerifyError::Missing(_) | VerifyError::TooOld(_))) => {
-                writeln!(
-                    text,
-                    "note: {error}{}",
-                    error.hint().map_or(String::new(), |hint| format!("; {hint}"))
-                )?;
+                let hint = error.hint().map_or(String::new(), |hint| format!("; {hint}"));
+                notes.push(format!("{error}{hint}"));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    diagnostics::print(&report, &sources, arguments.style(), &mut text)?;
-    if let Some(folder) = options.files_dir.filter(|folder| !folder.is_dir()) {
-        writeln!(text, "note: the files directory `{}` is not a folder", visible(folder.as_str()))?;
-    }
-    let is_said = arguments.overrides.is_none() && !progress.is_quiet();
-    for replaced in overrides.iter().filter(|_| is_said) {
-        writeln!(text, "note: {}", visible(&replaced.to_string()))?;
-    }
-    say(&String::from_utf8_lossy(&text));
-    let Some(config) = config else {
-        say(&format!("Error translating config: {}\n", count(&report)));
-        return Ok(ExitCode::from(FAILED));
-    };
-    if arguments.strict && !report.is_empty() {
-        say("Config produced warnings and --strict was specified\n");
-        return Ok(ExitCode::from(FAILED));
-    }
-    if let Some(format) = arguments.overrides {
-        return deliver(arguments.output(), |out| overrides::print(&overrides, format, out));
-    }
-    let layout = if arguments.pretty { Layout::Pretty } else { Layout::Compact };
-    match arguments.size {
-        _ if arguments.check => Ok(ExitCode::SUCCESS),
-        Some(format) => {
-            let report = basalt_butane::size::size(&config, layout);
-            deliver(arguments.output(), |out| size::print(&report, format, out))
-        }
-        None => deliver(arguments.output(), |mut out| config.write(layout, &mut out)),
-    }
+    Ok(Outcome { made: config.map(Box::new).map(Made::Config), report, overrides, notes })
+}
+
+fn reversed(source: &Source, variant: Option<&str>) -> Outcome {
+    let options = ReverseOptions { variant, warnings: Warnings::Allowed };
+    let (text, report) = reverse(source.file, source.bytes, &options);
+    Outcome { made: text.map(Made::Butane), report, overrides: Vec::new(), notes: Vec::new() }
 }
 
 /// `2 errors, 1 warning`.

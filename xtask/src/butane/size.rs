@@ -139,7 +139,10 @@ mod tests {
     fn check(items: Vec<Item>, format: Format, expected: &Expect) {
         let mut out = Vec::new();
         print(&report(items), format, &mut out).unwrap();
-        expected.assert_eq(&String::from_utf8(out).unwrap());
+        let text = String::from_utf8(out).unwrap();
+        // Columns are to be seen from the start of the line.
+        let lines = text.lines().map(|line| format!("|{line}\n"));
+        expected.assert_eq(&lines.collect::<String>());
     }
 
     #[test]
@@ -156,36 +159,36 @@ mod tests {
             items,
             Format::Text,
             &expect![[r#"
-                BYTES   SHARE   CONTENTS  AS              RATIO  PART OF THE CONFIG
-                 4000   74.3%      30000  gzip             0.13  file /zipped  a.bu:5:7
-                  500    9.3%        300  escaped+base64   1.33  file /both  a.bu:5:7
-                  300    5.6%        250  text             1.04  unit a\n.service  a.bu:5:7
-                  200    3.7%                                    merged config 0  a.bu:5:7
-                  100    1.9%          0  escaped                file /empty  a.bu:5:7
-                   10    0.2%                                    directory /0  a.bu:5:7
-                   10    0.2%                                    directory /1  a.bu:5:7
-                   10    0.2%                                    directory /2  a.bu:5:7
-                   10    0.2%                                    directory /3  a.bu:5:7
-                   10    0.2%                                    directory /4  a.bu:5:7
-                   10    0.2%                                    directory /5  a.bu:5:7
-                   10    0.2%                                    directory /6  a.bu:5:7
-                   10    0.2%                                    directory /7  a.bu:5:7
-                   10    0.2%                                    directory /8  a.bu:5:7
-                   10    0.2%                                    directory /9  a.bu:5:7
-                   10    0.2%                                    directory /10  a.bu:5:7
-                   10    0.2%                                    directory /11  a.bu:5:7
-                   10    0.2%                                    directory /12  a.bu:5:7
-                   10    0.2%                                    directory /13  a.bu:5:7
-                   10    0.2%                                    directory /14  a.bu:5:7
-                   30    0.6%                                    3 smaller parts
-                  100    1.9%                                    everything else
-                 5380  100.0%                                    Ignition config in one line
-                 5381  100.0%                                    output, with its final newline
-
-                BYTES    USED  LIMIT
-                 1024  525.5%  a small cloud  too large by 4357 bytes
-                65536    8.2%  a cloud        fits
-        "#]],
+                |    BYTES   SHARE   CONTENTS  AS              RATIO  PART OF THE CONFIG
+                |     4000   74.3%      30000  gzip             0.13  file /zipped  a.bu:5:7
+                |      500    9.3%        300  escaped+base64   1.33  file /both  a.bu:5:7
+                |      300    5.6%        250  text             1.04  unit a\n.service  a.bu:5:7
+                |      200    3.7%                                    merged config 0  a.bu:5:7
+                |      100    1.9%          0  escaped                file /empty  a.bu:5:7
+                |       10    0.2%                                    directory /0  a.bu:5:7
+                |       10    0.2%                                    directory /1  a.bu:5:7
+                |       10    0.2%                                    directory /2  a.bu:5:7
+                |       10    0.2%                                    directory /3  a.bu:5:7
+                |       10    0.2%                                    directory /4  a.bu:5:7
+                |       10    0.2%                                    directory /5  a.bu:5:7
+                |       10    0.2%                                    directory /6  a.bu:5:7
+                |       10    0.2%                                    directory /7  a.bu:5:7
+                |       10    0.2%                                    directory /8  a.bu:5:7
+                |       10    0.2%                                    directory /9  a.bu:5:7
+                |       10    0.2%                                    directory /10  a.bu:5:7
+                |       10    0.2%                                    directory /11  a.bu:5:7
+                |       10    0.2%                                    directory /12  a.bu:5:7
+                |       10    0.2%                                    directory /13  a.bu:5:7
+                |       10    0.2%                                    directory /14  a.bu:5:7
+                |       30    0.6%                                    3 smaller parts
+                |      100    1.9%                                    everything else
+                |     5380  100.0%                                    Ignition config in one line
+                |     5381  100.0%                                    output, with its final newline
+                |
+                |    BYTES    USED  LIMIT
+                |     1024  525.5%  a small cloud  too large by 4357 bytes
+                |    65536    8.2%  a cloud        fits
+            "#]],
         );
     }
 
@@ -199,52 +202,52 @@ mod tests {
             items,
             Format::Json,
             &expect![[r#"
-            {
-              "output": 4141,
-              "ignition": 4140,
-              "items": [
-                {
-                  "kind": "file",
-                  "name": "/zipped",
-                  "file": "a.bu",
-                  "path": "$.storage.files.0",
-                  "line": 5,
-                  "column": 7,
-                  "bytes": 4000,
-                  "contents": {
-                    "bytes": 30000,
-                    "encoded": 3900,
-                    "forms": [
-                      "gzip"
-                    ]
-                  }
-                },
-                {
-                  "kind": "link",
-                  "name": "/a",
-                  "file": "a.bu",
-                  "path": "$.storage.files.0",
-                  "line": 5,
-                  "column": 7,
-                  "bytes": 40,
-                  "contents": null
-                }
-              ],
-              "rest": 100,
-              "limits": [
-                {
-                  "name": "a small cloud",
-                  "bytes": 1024,
-                  "reference": "https://example.com"
-                },
-                {
-                  "name": "a cloud",
-                  "bytes": 65536,
-                  "reference": "https://example.com"
-                }
-              ]
-            }
-        "#]],
+                |{
+                |  "output": 4141,
+                |  "ignition": 4140,
+                |  "items": [
+                |    {
+                |      "kind": "file",
+                |      "name": "/zipped",
+                |      "file": "a.bu",
+                |      "path": "$.storage.files.0",
+                |      "line": 5,
+                |      "column": 7,
+                |      "bytes": 4000,
+                |      "contents": {
+                |        "bytes": 30000,
+                |        "encoded": 3900,
+                |        "forms": [
+                |          "gzip"
+                |        ]
+                |      }
+                |    },
+                |    {
+                |      "kind": "link",
+                |      "name": "/a",
+                |      "file": "a.bu",
+                |      "path": "$.storage.files.0",
+                |      "line": 5,
+                |      "column": 7,
+                |      "bytes": 40,
+                |      "contents": null
+                |    }
+                |  ],
+                |  "rest": 100,
+                |  "limits": [
+                |    {
+                |      "name": "a small cloud",
+                |      "bytes": 1024,
+                |      "reference": "https://example.com"
+                |    },
+                |    {
+                |      "name": "a cloud",
+                |      "bytes": 65536,
+                |      "reference": "https://example.com"
+                |    }
+                |  ]
+                |}
+            "#]],
         );
     }
 }

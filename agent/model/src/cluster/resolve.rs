@@ -9,7 +9,9 @@ use crate::input::{
     InterfaceInput, KeepalivedInput, KubeletInput, NodeInput, VaultAgentInput, VaultAuthInput,
     VaultInput, VrrpInstanceInput,
 };
-use crate::names::{AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, RoleName};
+use crate::names::{
+    AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RoleName,
+};
 use crate::node::{
     Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
     Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, Preload, ProxyMode, Reload, Server,
@@ -296,14 +298,14 @@ fn vault_auth(input: &VaultAuthInput) -> Option<VaultAuth> {
     match (&input.app_role, &input.cert) {
         (Some(auth), None) => Some(VaultAuth::AppRole {
             mount: auth.mount.value.clone(),
-            role_id: auth.role_id.clone(),
-            secret_id_file: auth.secret_id_file.clone(),
+            role_id: auth.role_id.value.clone(),
+            secret_id_file: auth.secret_id_file.value.clone(),
         }),
         (None, Some(auth)) => Some(VaultAuth::Cert {
             mount: auth.mount.value.clone(),
             role: auth.role.clone(),
-            certificate_file: auth.certificate_file.clone(),
-            key_file: auth.key_file.clone(),
+            certificate_file: auth.certificate_file.value.clone(),
+            key_file: auth.key_file.value.clone(),
         }),
         _ => None,
     }
@@ -390,8 +392,9 @@ fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
 fn containerd(input: Option<&ContainerdInput>) -> Containerd {
     let defaults = defaults::<ContainerdInput>();
     let input = input.unwrap_or(&defaults);
-    let mirror =
-        |(host, bases): (&Host, &Vec<Located<String>>)| (host.to_string(), values(&[bases]));
+    let mirror = |(registry, bases): (&Registry, &Vec<Located<String>>)| {
+        (registry.to_string(), values(&[bases]))
+    };
     Containerd {
         sandbox_image: input.sandbox_image.value.clone(),
         mirrors: input.mirrors.iter().map(mirror).collect(),

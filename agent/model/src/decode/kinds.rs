@@ -167,14 +167,26 @@ impl Decode for IpAddr {
     }
 }
 
+fn integer(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<i128> {
+    let found = yaml.as_scalar();
+    let Some(number) = found.and_then(scalar::as_integer) else {
+        decoder.wrong_kind(yaml, "a whole number");
+        return None;
+    };
+    if let Some(found) = found.filter(|found| scalar::is_surprising_integer(found)) {
+        let message = format!("`{}` is octal, and {number} in decimal", found.text);
+        decoder
+            .warning(yaml.place, message)
+            .hint("leave out the leading zero, or write `0o` if octal is meant");
+    }
+    Some(number)
+}
+
 macro_rules! integers {
     ($($type:ty)+) => {$(
         impl Decode for $type {
             fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
-                let Some(number) = yaml.as_scalar().and_then(scalar::as_integer) else {
-                    decoder.wrong_kind(yaml, "a whole number");
-                    return None;
-                };
+                let number = integer(yaml, decoder)?;
                 let value = <$type>::try_from(number).ok();
                 if value.is_none() {
                     let message = format!("{number} is not between {} and {}", <$type>::MIN, <$type>::MAX);
@@ -197,16 +209,11 @@ pub struct Between<const MIN: u32, const MAX: u32>(pub u32);
 
 impl<const MIN: u32, const MAX: u32> Decode for Between<MIN, MAX> {
     fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
-        match yaml.as_scalar().and_then(scalar::as_integer) {
-            Some(number) => match u32::try_from(number) {
-                Ok(value) if (MIN..=MAX).contains(&value) => Some(Between(value)),
-                _ => {
-                    decoder.error(yaml.place, format!("{number} is not between {MIN} and {MAX}"));
-                    None
-                }
-            },
-            None => {
-                decoder.wrong_kind(yaml, "a whole number");
+        let number = integer(yaml, decoder)?;
+        match u32::try_from(number) {
+            Ok(value) if (MIN..=MAX).contains(&value) => Some(Between(value)),
+            _ => {
+                decoder.error(yaml.place, format!("{number} is not between {MIN} and {MAX}"));
                 None
             }
         }

@@ -57,6 +57,15 @@ impl<'r> Decoder<'r> {
         self.report.error(place, &self.path, message)
     }
 
+    /// Reports a warning at the current path.
+    pub fn warning(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+    ) -> &mut crate::report::Finding {
+        self.report.warning(place, &self.path, message)
+    }
+
     /// Reports that something else was found than was wanted.
     pub(crate) fn wrong_kind(&mut self, yaml: &Yaml, wanted: &str) {
         let found = yaml.kind();

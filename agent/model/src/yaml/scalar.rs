@@ -56,6 +56,14 @@ pub fn as_integer(scalar: &Scalar) -> Option<i128> {
     Some(sign * value)
 }
 
+/// Whether a person who writes decimal numbers would read another number than [`as_integer`]: `010` is 8.
+pub fn is_surprising_integer(scalar: &Scalar) -> bool {
+    let digits = scalar.text.trim_start_matches(['-', '+']).replace('_', "");
+    let is_octal = digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit());
+    let as_read = as_integer(scalar).map(i128::abs);
+    is_octal && digits.starts_with('0') && as_read != digits.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +96,16 @@ mod tests {
         }
         let quoted = Scalar { text: "1".into(), style: ScalarStyle::DoubleQuoted };
         assert_eq!(as_integer(&quoted), None);
+    }
+
+    #[test]
+    fn octal_in_disguise() {
+        for text in ["010", "-0644", "0_17"] {
+            assert!(is_surprising_integer(&plain(text)), "{text}");
+        }
+        for text in ["0", "00", "07", "08", "10", "0x10", "0o10", "1.5", ""] {
+            assert!(!is_surprising_integer(&plain(text)), "{text}");
+        }
     }
 
     #[test]

@@ -12,9 +12,7 @@ pub(super) fn guess(config: &Tree, target: &'static Target) -> Option<Tree> {
     }
     let storage = config.get("storage")?;
     let volume = storage.items("luks").iter().find(|volume| {
-        volume.text("name") == Some("root")
-            && volume.text("label") == Some("luks-root")
-            && volume.flag("wipeVolume") == Some(true)
+        volume.text("name") == Some("root") && volume.flag("wipeVolume") == Some(true)
     });
     let mirror = mirror(storage);
     let mut layout = mirror.as_ref().map(|(layout, _)| *layout);

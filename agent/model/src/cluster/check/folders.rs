@@ -2,29 +2,105 @@
 
 use super::Item;
 use crate::cluster::resolve::directory_of;
+use crate::decode::Located;
 use crate::input::ClusterInput;
+use crate::names::AbsolutePath;
 use crate::report::{Place, Report};
 
 /// What others rely on, whole. A pod that may write there could change the node.
-const TAKEN: [&str; 13] = [
+///
+/// Links are here by both names, as Fedora CoreOS has them: `/bin` is `/usr/bin`, `/root` is `/var/roothome`.
+const TAKEN: [&str; 60] = [
+    "/bin",
     "/boot",
     "/dev",
+    "/efi",
+    "/etc/NetworkManager",
     "/etc/basalt",
+    "/etc/cni",
+    "/etc/containerd",
+    "/etc/containers",
+    "/etc/cron.d",
+    "/etc/crypto-policies",
+    "/etc/dbus-1",
+    "/etc/default",
+    "/etc/dracut.conf.d",
+    "/etc/kernel",
     "/etc/kubernetes",
+    "/etc/modprobe.d",
+    "/etc/modules-load.d",
+    "/etc/ostree",
+    "/etc/pam.d",
+    "/etc/pki/ca-trust",
+    "/etc/pki/rpm-gpg",
+    "/etc/polkit-1",
+    "/etc/profile.d",
+    "/etc/rpm-ostreed.conf.d",
+    "/etc/security",
+    "/etc/selinux",
+    "/etc/skel",
+    "/etc/ssh",
+    "/etc/sudoers.d",
+    "/etc/sysconfig",
+    "/etc/sysctl.d",
     "/etc/systemd",
+    "/etc/tmpfiles.d",
+    "/etc/udev",
+    "/etc/zincati",
+    "/lib",
+    "/lib64",
     "/ostree",
     "/proc",
     "/root",
     "/run/basalt",
+    "/run/containerd",
+    "/run/credentials",
+    "/run/dbus",
+    "/run/haproxy",
+    "/run/keepalived",
+    "/run/systemd",
+    "/run/udev",
+    "/run/user",
+    "/sbin",
     "/sys",
     "/sysroot",
     "/usr",
+    "/var/lib/containerd",
     "/var/lib/kubelet",
+    "/var/lib/systemd",
+    "/var/log",
+    "/var/roothome",
+    "/var/run",
 ];
 
 /// Folders that hold those of many programs: a folder inside is fine, the folder itself is not.
-const SHARED: [&str; 10] =
-    ["/", "/etc", "/home", "/mnt", "/opt", "/run", "/srv", "/var", "/var/lib", "/var/lib/basalt"];
+const SHARED: [&str; 25] = [
+    "/",
+    "/etc",
+    "/etc/pki",
+    "/etc/pki/tls",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/private",
+    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/run",
+    "/srv",
+    "/tmp",
+    "/var",
+    "/var/cache",
+    "/var/home",
+    "/var/lib",
+    "/var/lib/basalt",
+    "/var/lib/basalt/certificates",
+    "/var/mnt",
+    "/var/opt",
+    "/var/srv",
+    "/var/tmp",
+];
 
 /// The only place besides its defaults that the agent's unit lets it write manifests to.
 const KUBERNETES: &str = "/etc/kubernetes/";
@@ -32,14 +108,14 @@ const KUBERNETES: &str = "/etc/kubernetes/";
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for template in input.vault_agent.iter().flat_map(|agent| &agent.templates) {
         let destination = &template.destination;
-        let folder = destination.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
-        own(folder, destination.place, &destination.path, report);
+        own(folder_of(destination.as_str()), destination.place, &destination.path, report);
     }
     for item in input.vault.iter().flat_map(|vault| &vault.certificates) {
         if let Some(directory) = &item.directory {
             own(directory_of(item).as_str(), directory.place, &directory.path, report);
         }
     }
+    identity(input, report);
     if let Some(kubelet) = &input.kubelet {
         let folder = &kubelet.static_pod_directory;
         if !folder.as_str().starts_with(KUBERNETES) {
@@ -54,7 +130,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     }
     let templates = input.vault_agent.iter().flat_map(|agent| &agent.templates);
     let folders = templates.filter_map(|template| {
-        let (folder, _) = template.destination.as_str().rsplit_once('/')?;
+        let folder = folder_of(template.destination.as_str());
         let mut certificates = input.vault.iter().flat_map(|vault| &vault.certificates);
         let taken = certificates.any(|item| directory_of(item).as_str() == folder);
         taken.then(|| Item::of(&template.destination))
@@ -77,5 +153,51 @@ fn own(folder: &str, place: Place, path: &str, report: &mut Report) {
         report.error(place, path, format!("`{taken}` belongs to the node itself")).hint(hint);
     } else if SHARED.contains(&folder) || folder.is_empty() {
         report.error(place, path, "the folder is shared with other programs").hint(hint);
+    } else if folder.contains(':') {
+        report.error(place, path, "no pod can be given a folder with a `:` in its name").hint(hint);
     }
+}
+
+/// The files by which the node proves who it is: their folders are what vault-agent may read, and hold nothing that
+/// somebody else writes.
+fn identity(input: &ClusterInput, report: &mut Report) {
+    let Some(vault) = &input.vault else { return };
+    let app_role = vault.auth.app_role.iter().map(|auth| &auth.secret_id_file);
+    let cert = vault.auth.cert.iter().flat_map(|auth| [&auth.certificate_file, &auth.key_file]);
+    let files: Vec<&Located<AbsolutePath>> = app_role.chain(cert).collect();
+    if input.vault_agent.is_some() {
+        for file in &files {
+            let folder = folder_of(file.as_str());
+            if folder.is_empty() || SHARED.contains(&folder) || TAKEN.contains(&folder) {
+                report
+                    .error(file.place, &file.path, "vault-agent would be given the whole folder")
+                    .hint("use a folder of its own, like `/var/lib/basalt/identity`");
+            } else if folder.contains(':') {
+                let message = "no pod can be given a folder with a `:` in its name";
+                report.error(file.place, &file.path, message);
+            }
+        }
+    }
+    let holds_identity = |folder: &str| {
+        files.iter().find(|file| folder_of(file.as_str()) == folder).map(|file| file.path.as_str())
+    };
+    let certificates = vault.certificates.iter().filter_map(|item| {
+        let directory = item.directory.as_ref()?;
+        Some((directory.as_str(), directory.place, directory.path.as_str()))
+    });
+    let templates = input.vault_agent.iter().flat_map(|agent| &agent.templates).map(|template| {
+        let destination = &template.destination;
+        (folder_of(destination.as_str()), destination.place, destination.path.as_str())
+    });
+    for (folder, place, path) in certificates.chain(templates) {
+        if let Some(identity) = holds_identity(folder) {
+            let message = format!("`{folder}` holds what the node proves itself with ({identity})");
+            report.error(place, path, message).hint("use another folder");
+        }
+    }
+}
+
+/// The folder a file lies in; empty for one at the root of the file system.
+fn folder_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

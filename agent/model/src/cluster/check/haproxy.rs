@@ -2,16 +2,25 @@
 
 use std::net::IpAddr;
 
-use super::{Item, unique};
+use super::machines::is_of_all;
+use super::{Item, reach, unique};
 use crate::cluster::resolve::interface_towards;
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
+use crate::names::Cidr;
 use crate::node::ProxyMode;
 use crate::report::{Place, Report};
+
+/// The frontend that every haproxy has besides: the kubelet, keepalived and metrics ask it.
+const MONITOR: &str = "basalt-monitor";
+
+/// The volume `certificate-NAME` has an RFC 1123 label as its name.
+const MAX_CERTIFICATE_NAME: usize = 63 - "certificate-".len();
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     api(input, report);
     let Some(haproxy) = &input.haproxy else { return };
+    reach::check(input, haproxy, report);
     unique("frontend", haproxy.frontends.iter().map(|frontend| Item::of(&frontend.name)), report);
     for item in &haproxy.frontends {
         frontend(input, haproxy, item, report);
@@ -61,12 +70,38 @@ pub(super) fn virtual_address(
         report
             .error(address.place, &address.path, message)
             .hint("choose an address of the network that nobody has");
-    } else if !input.nodes.iter().any(|node| interface_towards(node, address.value).is_some()) {
+        return;
+    }
+    let interfaces = || input.nodes.iter().flat_map(|node| &node.interfaces);
+    if let Some(gateway) =
+        interfaces().flat_map(|interface| &interface.gateways).find(|it| it.value == address.value)
+    {
+        let message = format!("`{}` is the gateway ({})", address.value, gateway.path);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address of the network that nobody has");
+        return;
+    }
+    let own = input.nodes.iter().find_map(|node| interface_towards(node, address.value));
+    if own
+        .is_some_and(|(_, own)| is_of_all(own, address.value) || is_any_router(own, address.value))
+    {
+        let message = format!("`{}` stands for the whole network", address.value);
+        report
+            .error(address.place, &address.path, message)
+            .hint("choose an address between the first and the last of the network");
+    } else if own.is_none() {
         let message = format!("`{}` is in no network of any node", address.value);
         report
             .error(address.place, &address.path, message)
             .hint("choose an address of a network that the nodes have");
     }
+}
+
+/// Whether `address` is the one that every router of an IPv6 network answers to (RFC 4291 section 2.6.1).
+fn is_any_router(own: Cidr, address: IpAddr) -> bool {
+    let has_others = own.0.max_prefix_len() - own.0.prefix_len() >= 2;
+    address.is_ipv6() && has_others && own.0.network() == address
 }
 
 fn frontend(
@@ -75,6 +110,10 @@ fn frontend(
     frontend: &Located<FrontendInput>,
     report: &mut Report,
 ) {
+    if frontend.name.as_str() == MONITOR {
+        let message = format!("`{MONITOR}` is the name of haproxy's own health answers");
+        report.error(frontend.name.place, &frontend.name.path, message).hint("choose another name");
+    }
     if frontend.binds.is_empty() {
         report.error(
             frontend.place,
@@ -144,6 +183,24 @@ fn certificate(
                 format!("haproxy reads `{}` as root without special rights", name.value),
             )
             .hint("leave `owner` out; a `group` with mode \"0640\" lets others read it");
+    }
+    if let Some(directory) = &certificate.directory
+        && !directory.as_str().chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    {
+        let shown = directory.as_str().escape_debug();
+        report
+            .error(
+                directory.place,
+                &directory.path,
+                format!("haproxy cannot be told the folder `{shown}`"),
+            )
+            .hint("use letters, digits, `.`, `_` and `-`");
+    }
+    if certificate.name.as_str().len() > MAX_CERTIFICATE_NAME {
+        let message = format!(
+            "haproxy's pod names a volume after the certificate, so at most {MAX_CERTIFICATE_NAME} characters fit"
+        );
+        report.error(certificate.name.place, &certificate.name.path, message);
     }
     for role in &haproxy.roles {
         if !certificate.roles.iter().any(|item| item.value == role.value) {

@@ -1,6 +1,6 @@
 //! The operating system image: files that go to different places, archives that are named once.
 
-use super::texts::word;
+use super::texts::{image_name, word};
 use super::{Item, unique};
 use crate::cluster::BaseImage;
 use crate::input::ClusterInput;
@@ -10,12 +10,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let image = &input.image;
     word(&image.version, "a version", report);
     if let Some(reference) = &image.reference {
-        word(reference, "an image reference", report);
-        if !reference.contains('/') || reference.contains('@') || reference.contains("://") {
-            report
-                .error(reference.place, &reference.path, "not the name of an image in a registry")
-                .hint("write `registry/name:tag`, without a digest and without `docker://`");
-        }
+        image_name(reference, report);
     }
     if BaseImage::parse(&image.base).is_none() {
         report

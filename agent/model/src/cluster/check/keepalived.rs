@@ -9,6 +9,7 @@ use crate::names::RoleName;
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
+    unmoved(input, report);
     let Some(keepalived) = &input.keepalived else { return };
     let instances = &keepalived.instances;
     if instances.is_empty() {
@@ -30,16 +31,22 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for item in instances {
         instance(input, item, report);
     }
+}
+
+/// Virtual addresses of the API that no node will ever hold, unless somebody else sees to it.
+fn unmoved(input: &ClusterInput, report: &mut Report) {
+    let instances = || input.keepalived.iter().flat_map(|keepalived| &keepalived.instances);
     for address in &input.api.virtual_addresses {
-        let is_moved = instances
-            .iter()
-            .flat_map(|instance| &instance.virtual_addresses)
-            .any(|moved| moved.value == address.value);
-        if !is_moved {
+        let mut moved = instances().flat_map(|instance| &instance.virtual_addresses);
+        if !moved.any(|moved| moved.value == address.value) {
             let message = format!("no keepalived instance moves `{}`", address.value);
-            report
-                .warning(address.place, &address.path, message)
-                .hint("add it to an instance of its address family");
+            let hint = match input.keepalived {
+                Some(_) => "add it to an instance of its address family",
+                None => {
+                    "add the section `keepalived`, unless something outside the cluster does it"
+                }
+            };
+            report.warning(address.place, &address.path, message).hint(hint);
         }
     }
 }

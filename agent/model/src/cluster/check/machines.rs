@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Item, unique};
+use super::{Item, unique, vlans};
 use crate::decode::Located;
 use crate::input::{ClusterInput, InterfaceInput, NodeInput};
-use crate::names::InterfaceName;
+use crate::names::{Cidr, InterfaceName};
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
@@ -33,14 +33,31 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     );
     for node in &input.nodes {
         self::node(node, report);
+        vlans::check(node, report);
         name_servers(input, node, report);
     }
+    let own_servers = input.nodes.iter().flat_map(|node| &node.dns_servers);
+    for server in input.dns_servers.iter().chain(own_servers) {
+        if !is_one_machine(server.value) {
+            let message = format!("`{}` is not the address of a name server", server.value);
+            report.error(server.place, &server.path, message);
+        }
+    }
+}
+
+/// Whether an address can be that of one machine: not of all, of a group or of none.
+pub(super) fn is_one_machine(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !is_broadcast
 }
 
 /// A name server is asked from an address of its own family.
 fn name_servers(input: &ClusterInput, node: &NodeInput, report: &mut Report) {
     let own = &node.dns_servers;
     for server in if own.is_empty() { &input.dns_servers } else { own } {
+        if !is_one_machine(server.value) {
+            continue;
+        }
         let mut addresses = node.interfaces.iter().flat_map(|interface| &interface.addresses);
         if !addresses.any(|own| own.address().is_ipv4() == server.is_ipv4()) {
             let message =
@@ -114,15 +131,10 @@ fn kind(interface: &Located<InterfaceInput>, report: &mut Report) {
 
 fn addresses(interface: &Located<InterfaceInput>, report: &mut Report) {
     for own in &interface.addresses {
-        let network = own.value.0;
-        let is_single = network.prefix_len() == network.max_prefix_len();
-        let is_network_itself = matches!(own.address(), IpAddr::V4(_))
-            && network.max_prefix_len() - network.prefix_len() >= 2
-            && (network.network() == own.address() || network.broadcast() == own.address());
-        if own.address().is_unspecified()
-            || own.address().is_multicast()
-            || (!is_single && is_network_itself)
-        {
+        // A network of all addresses would take the place of every route.
+        let is_everything = own.value.0.prefix_len() == 0;
+        let is_usable = is_one_machine(own.address()) && !own.address().is_loopback();
+        if !is_usable || is_everything || is_of_all(own.value, own.address()) {
             let message = format!("`{}` is not an address that a machine can have", own.value);
             report
                 .error(own.place, &own.path, message)
@@ -143,6 +155,16 @@ fn addresses(interface: &Located<InterfaceInput>, report: &mut Report) {
             report.error(gateway.place, &gateway.path, "the gateway is the machine's own address");
         }
     }
+}
+
+/// Whether `address` stands for the whole network of `own`, or for all machines in it.
+pub(super) fn is_of_all(own: Cidr, address: IpAddr) -> bool {
+    let network = own.0;
+    // Two machines on a line have a network without either (RFC 3021).
+    let has_both = network.max_prefix_len() - network.prefix_len() >= 2;
+    address.is_ipv4()
+        && has_both
+        && (network.network() == address || network.broadcast() == address)
 }
 
 fn ports<'n>(

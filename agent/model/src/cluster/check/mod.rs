@@ -6,9 +6,12 @@ mod image;
 mod keepalived;
 mod machines;
 mod ports;
+mod reach;
 mod roles;
 mod texts;
+mod trust;
 mod vault;
+mod vlans;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -20,6 +23,7 @@ use crate::report::{Place, Report};
 /// Reports everything that does not fit together.
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     texts::check(input, report);
+    trust::check(input, report);
     roles::check(input, report);
     machines::check(input, report);
     haproxy::check(input, report);

@@ -1,6 +1,6 @@
 //! Ports: no two programs of a node on one.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::cluster::resolve::frontends;
 use crate::decode::Located;
@@ -39,8 +39,11 @@ fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
     };
     let mut listeners: Vec<Listener<'_>> = Vec::new();
     for (what, port) in NODE_PORTS {
-        let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-        listeners.push(Listener { what: what.to_owned(), address, place: Place::START, path: "" });
+        for every in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+            let address = SocketAddr::new(every, port);
+            let what = what.to_owned();
+            listeners.push(Listener { what, address, place: Place::START, path: "" });
+        }
     }
     if let Some(haproxy) = input.haproxy.as_ref().filter(|haproxy| runs(&haproxy.roles)) {
         for frontend in frontends(haproxy, &input.api) {

@@ -2,6 +2,7 @@
 
 use crate::decode::Located;
 use crate::input::ClusterInput;
+use crate::names::reference::{is_name, is_registry};
 use crate::report::Report;
 
 /// The key types that OpenSSH of Fedora CoreOS accepts.
@@ -25,26 +26,30 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let node_arguments = input.nodes.iter().flat_map(|node| &node.kernel_arguments);
     for argument in input.kernel_arguments.iter().chain(role_arguments).chain(node_arguments) {
         word(argument, "a kernel argument", report);
+        boot_word(argument, "kernel argument", report);
     }
     for node in &input.nodes {
+        let keys = input.ssh_authorized_keys.iter().chain(&node.ssh_authorized_keys);
+        super::unique("SSH key", keys.map(super::Item::of), report);
         let role = input.roles.get(&node.role.value).map(|role| role.kernel_arguments.as_slice());
         let lists = [&input.kernel_arguments, role.unwrap_or_default(), &node.kernel_arguments];
         super::unique("kernel argument", lists.into_iter().flatten().map(super::Item::of), report);
     }
-    for anchor in input.trust_anchors.values() {
-        trust_anchor(anchor, report);
-    }
     for disk in input.nodes.iter().filter_map(|node| node.install_disk.as_ref()) {
         if disk.as_str().contains(char::is_whitespace) {
-            report.error(
-                disk.place,
-                &disk.path,
-                "not the path of a disk: it has white space in it",
-            );
+            let message = "not the path of a disk: it has white space in it";
+            report.error(disk.place, &disk.path, message);
+        } else if !disk.as_str().starts_with("/dev/") {
+            report
+                .error(disk.place, &disk.path, "not a device below `/dev`")
+                .hint("write it like `/dev/disk/by-id/…`");
         }
+        let text =
+            Located { value: disk.value.to_string(), place: disk.place, path: disk.path.clone() };
+        boot_word(&text, "disk", report);
     }
     if let Some(containerd) = &input.containerd {
-        word(&containerd.sandbox_image, "an image reference", report);
+        image_name(&containerd.sandbox_image, report);
         for base in containerd.mirrors.values().flatten() {
             url(base, &["https://", "http://"], report);
         }
@@ -65,20 +70,24 @@ fn ssh_key(key: &Located<String>, report: &mut Report) {
     }
 }
 
-fn trust_anchor(anchor: &Located<String>, report: &mut Report) {
-    let text = anchor.trim();
-    let begins = text.matches("-----BEGIN ").count();
-    let certificates = text.matches("-----BEGIN CERTIFICATE-----").count();
-    let ends = text.matches("-----END CERTIFICATE-----").count();
-    if begins > certificates {
-        // The text itself is not repeated: it may hold a private key.
+/// The name of an image in a registry, as it is pulled.
+pub(super) fn image_name(text: &Located<String>, report: &mut Report) {
+    if !is_name(text) {
+        report.error(text.place, &text.path, "not the name of an image in a registry").hint(
+            "write `registry/name:tag`, in lower case, without a digest and without `docker://`",
+        );
+    }
+}
+
+/// A word that iPXE leaves as it is: it expands `${…}`, and knows no quotes (<https://ipxe.org/scripting>).
+fn boot_word(text: &Located<String>, what: &str, report: &mut Report) {
+    let is_operator = matches!(text.as_str(), "&&" | "||" | ";");
+    if is_operator || text.contains("${") {
+        let shown = text.value.escape_debug();
+        let message = format!("the {what} `{shown}` means something else to iPXE");
         report
-            .error(anchor.place, &anchor.path, "holds something else than certificates")
-            .hint("a trust anchor is public; a private key does not belong into this file");
-    } else if certificates == 0 || ends != certificates || !text.starts_with("-----BEGIN") {
-        report
-            .error(anchor.place, &anchor.path, "not a PEM certificate")
-            .hint("write it as a block: `name: |` and below it, indented, `-----BEGIN CERTIFICATE-----` and so on");
+            .error(text.place, &text.path, message)
+            .hint("leave out `${`, and do not write `&&`, `||` or `;` alone");
     }
 }
 
@@ -93,16 +102,17 @@ pub(super) fn word(text: &Located<String>, what: &str, report: &mut Report) {
     }
 }
 
-/// A URL with one of `schemes`, a host, and nothing that needs quoting.
+/// A URL with one of `schemes`, a host with or without a port, and a path that needs no quoting.
 pub(super) fn url(text: &Located<String>, schemes: &[&str], report: &mut Report) {
-    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
-    let is_plain = |rest: &str| {
-        !rest.is_empty()
-            && !rest.starts_with(['/', ':'])
-            && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c))
-    };
-    if !rest.is_some_and(is_plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/%".contains(c);
+    let is_url = schemes.iter().filter_map(|scheme| text.strip_prefix(scheme)).any(|rest| {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        is_registry(authority) && path.chars().all(is_plain)
+    });
+    if !is_url {
         let message = format!("not a URL that starts with `{}`", schemes.join("` or `"));
-        report.error(text.place, &text.path, message);
+        report
+            .error(text.place, &text.path, message)
+            .hint("write a host in lower case, or an IP address (IPv6 in brackets), and a port up to 65535");
     }
 }

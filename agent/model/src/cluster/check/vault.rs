@@ -47,7 +47,16 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
         report.error(Place::START, "vault.addresses", "at least one address is wanted");
     }
     for address in &vault.addresses {
-        url(address, &["https://"], report);
+        self::address(address, report);
+    }
+    if let (Some(_), Some(second)) = (&input.vault_agent, vault.addresses.get(1)) {
+        report
+            .warning(
+                second.place,
+                &second.path,
+                "vault-agent takes the first address alone, and waits while that is away",
+            )
+            .hint("certificates come from any of them; a name that leads to all serves both");
     }
     if !input.trust_anchors.contains_key(&vault.ca.value) {
         let finding = report.error(
@@ -67,17 +76,26 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
             "exactly one of `app_role` and `cert` is wanted",
         );
     }
-    for mount in vault
-        .auth
-        .app_role
-        .iter()
-        .map(|auth| &auth.mount)
-        .chain(vault.auth.cert.iter().map(|auth| &auth.mount))
-    {
-        word(mount, "a mount path", report);
+    let app_role = vault.auth.app_role.iter().map(|auth| &auth.mount);
+    for auth in app_role.chain(vault.auth.cert.iter().map(|auth| &auth.mount)) {
+        if auth.starts_with("auth/") {
+            report
+                .error(auth.place, &auth.path, format!("`{}` would become `auth/{0}`", auth.value))
+                .hint("leave out `auth/`");
+        } else {
+            mount(auth, report);
+        }
     }
-    word(&vault.pki.mount, "a mount path", report);
-    word(&vault.pki.role, "the name of a role", report);
+    if let Some(auth) = &vault.auth.app_role {
+        word(&auth.role_id, "a role id", report);
+    }
+    mount(&vault.pki.mount, report);
+    let own_roles = vault.certificates.iter().filter_map(|item| item.pki_role.as_ref());
+    for role in own_roles.chain([&vault.pki.role]) {
+        if role.is_empty() || !role.chars().all(is_name_character) {
+            report.error(role.place, &role.path, "not the name of a role").hint(NAME_HINT);
+        }
+    }
     unique("certificate", vault.certificates.iter().map(|item| Item::of(&item.name)), report);
     let directories = vault.certificates.iter().map(|item| {
         let (place, path) =
@@ -89,6 +107,36 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
         certificate(input, item, report);
     }
 }
+
+/// `https://host:port`. Requests add their own path, so one that is there already would lead nowhere.
+fn address(address: &Located<String>, report: &mut Report) {
+    let has_path = address.strip_prefix("https://").is_some_and(|rest| rest.contains('/'));
+    if has_path {
+        report
+            .error(address.place, &address.path, "the address of a Vault server has no path")
+            .hint("write `https://host:port`");
+    } else {
+        url(address, &["https://"], report);
+    }
+}
+
+/// The path of a mount, as requests put it into a URL: `pki/lab`.
+fn mount(mount: &Located<String>, report: &mut Report) {
+    let is_part =
+        |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(is_name_character);
+    if !mount.split('/').all(is_part) {
+        report
+            .error(mount.place, &mount.path, "not a mount path")
+            .hint(format!("{NAME_HINT}, with `/` only between names"));
+    }
+}
+
+/// What a URL carries as it is.
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
+}
+
+const NAME_HINT: &str = "use letters, digits, `.`, `_` and `-`";
 
 fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &mut Report) {
     if item.roles.is_empty() {
@@ -120,7 +168,7 @@ fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &
             );
         }
     }
-    readable_by_others(&item.mode, report);
+    readable(&item.mode, report);
 }
 
 /// The pods that a node may have to be told.
@@ -163,8 +211,14 @@ fn known_pod(
     }
 }
 
-/// A private key that everybody may read is no private key.
-fn readable_by_others(mode: &Located<FileMode>, report: &mut Report) {
+/// A private key that everybody may read is no private key, and one that nobody may read is none either.
+fn readable(mode: &Located<FileMode>, report: &mut Report) {
+    if mode.bits() & 0o400 == 0 {
+        let message = format!("mode `{}` lets not even the owner read the files", mode.value);
+        report
+            .error(mode.place, &mode.path, message)
+            .hint("use \"0600\", or \"0640\" with a group");
+    }
     if mode.bits() & 0o007 != 0 {
         report
             .error(
