@@ -66,17 +66,27 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The most findings that a report keeps. Nobody reads as many; a file that is something else altogether may have
+/// millions, with paths and hints.
+pub const MAX_FINDINGS: usize = 10_000;
+
+/// The longest message or path, in bytes: a text of megabytes that stands where a word should is not repeated in full.
+const MAX_TEXT_BYTES: usize = 2000;
+
 /// The findings about one file, in the order they were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     file: String,
     findings: Vec<Finding>,
+    is_cut_short: bool,
+    /// The last one that there was no room for, for its maker to finish.
+    left_out: Option<Box<Finding>>,
 }
 
 impl Report {
     /// An empty report about `file`, named as the person named it.
     pub fn new(file: impl Into<String>) -> Report {
-        Report { file: file.into(), findings: Vec::new() }
+        Report { file: file.into(), findings: Vec::new(), is_cut_short: false, left_out: None }
     }
 
     /// Adds an error.
@@ -106,20 +116,46 @@ impl Report {
         path: impl fmt::Display,
         message: impl Into<String>,
     ) -> &mut Finding {
-        self.findings.push(Finding {
+        let finding = Finding {
             severity,
             file: self.file.clone(),
             place,
-            path: path.to_string(),
-            message: message.into(),
+            path: shortened(path.to_string()),
+            message: shortened(message.into()),
             hint: None,
-        });
-        self.findings.last_mut().expect("a finding was just added")
+        };
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+            return self.findings.last_mut().expect("a finding was just added");
+        }
+        self.is_cut_short = true;
+        let left_out = self.left_out.insert(Box::new(finding));
+        // There is always an error to be seen when there was one.
+        match self.findings.last_mut() {
+            Some(last) if severity == Severity::Error && last.severity == Severity::Warning => {
+                last.clone_from(left_out);
+                last
+            }
+            _ => left_out,
+        }
+    }
+
+    /// Whether there were more findings than a report keeps.
+    pub fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// Says that there were more findings than those that are here.
+    pub fn cut_short(&mut self) {
+        self.is_cut_short = true;
     }
 
     /// Takes over the findings of a report about another file.
     pub fn absorb(&mut self, other: Report) {
-        self.findings.extend(other.findings);
+        for finding in other.findings {
+            self.push(finding.severity, finding.place, "", "").clone_from(&finding);
+        }
+        self.is_cut_short |= other.is_cut_short;
     }
 
     /// Whether the text cannot be used.
@@ -147,12 +183,24 @@ impl Finding {
     }
 }
 
+/// The beginning of a long text.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES / 4));
+        text.push('…');
+    }
+    text
+}
+
 impl fmt::Display for Report {
     /// One finding after the other, each on its own lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, finding) in self.sorted().into_iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{finding}")?;
+        }
+        if self.is_cut_short() {
+            write!(f, "\nthere is more: only {MAX_FINDINGS} findings are shown")?;
         }
         Ok(())
     }
@@ -166,6 +214,21 @@ pub struct Refused(pub Report);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_are_bounded() {
+        let mut report = Report::new("a.yaml");
+        for line in 0..MAX_FINDINGS as u32 + 5 {
+            report.warning(Place { line, column: 1 }, "a", "é".repeat(5000)).hint("shorter");
+        }
+        assert!(report.is_cut_short() && !report.has_errors());
+        assert!(report.sorted()[0].message.len() < 1000);
+        report.error(Place::START, "b", "wrong").hint("right");
+        report.error(Place::START, "c", "wrong").hint("right");
+        assert!(report.has_errors());
+        assert_eq!(report.sorted().len(), MAX_FINDINGS);
+        assert!(report.to_string().ends_with("there is more: only 10000 findings are shown"));
+    }
 
     #[test]
     fn sorted_by_place_with_hint() {

@@ -193,6 +193,11 @@ pub fn word<T: Copy>(
 pub fn closest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Enough for a swapped pair, a missing plural or another style of writing (`dnsServers`), not for another word.
     const LEAST_SIMILARITY: f64 = 0.7;
+    // No name is half as long; comparing takes time and memory by the length of both.
+    const LONGEST: usize = 100;
+    if name.len() > LONGEST {
+        return None;
+    }
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
     let scored = known
         .into_iter()
