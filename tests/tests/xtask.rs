@@ -105,7 +105,7 @@ fn an_old_go_is_named_with_where_to_get_a_newer_one() {
     let (row, status, _) = bench.butane(&[]);
     assert_eq!((row["outcome"].as_str(), status), (Some("missing"), 1));
     let hint = row["hint"].as_str().unwrap();
-    assert!(hint.starts_with("go1.19.8 is too old; install Go 1.25 or newer from "), "{hint}");
+    assert!(hint.starts_with("go1.19.8 is too old; install Go 1.21 or newer from "), "{hint}");
 }
 
 #[test]
