@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 
 use crate::build_image::agent;
 use crate::checkout;
+use crate::output;
 use crate::progress::Progress;
 use crate::table::table;
 
@@ -105,9 +106,13 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         String::new(),
         String::new(),
     ]);
-    print!("{}", table(&rows));
-    println!("agent, resident when idle: {:.1} MiB", resident as f64 / 1024.0);
-    println!("agent, program: {:.1} MiB", fs::metadata(&program)?.len() as f64 / (1 << 20) as f64);
+    let size = fs::metadata(&program)?.len();
+    output::print(format_args!(
+        "{}agent, resident when idle: {:.1} MiB\nagent, program: {:.1} MiB\n",
+        table(&rows),
+        resident as f64 / 1024.0,
+        size as f64 / (1 << 20) as f64
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

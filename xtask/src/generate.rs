@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{DIFFERS, checkout};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         }
         is_stale = true;
         if arguments.check {
-            eprintln!("`{}` is stale; run `cargo xtask generate`", file.path);
+            say(format_args!("`{}` is stale; run `cargo xtask generate`", file.path));
         } else {
             fs::write(&path, file.contents)
                 .with_context(|| format!("cannot write `{}`", file.path))?;

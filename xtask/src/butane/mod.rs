@@ -10,7 +10,7 @@ mod input;
 mod size;
 mod visible;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,6 +26,7 @@ use deliver::deliver;
 use input::Input;
 use visible::visible;
 
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, cli};
 
@@ -44,12 +45,12 @@ const USAGE: u8 = 2;
 /// When a file cannot be read, or the result cannot be written.
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
     if arguments.has_deprecated_input() {
-        say("Flag --input has been deprecated, specify filename directly on command line\n");
+        say("Flag --input has been deprecated, specify filename directly on command line");
     }
     let names = match arguments.inputs() {
         Ok(names) => names,
         Err(error) => {
-            say(&error.render().to_string());
+            say(error.render().to_string().trim_end());
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -98,13 +99,15 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     for replaced in overrides.iter().filter(|_| !progress.is_quiet()) {
         writeln!(text, "note: {}", visible(&replaced.to_string()))?;
     }
-    say(&String::from_utf8_lossy(&text));
+    if !text.is_empty() {
+        say(String::from_utf8_lossy(&text).trim_end_matches('\n'));
+    }
     let Some(config) = config else {
-        say(&format!("Error translating config: {}\n", count(&report)));
+        say(format_args!("Error translating config: {}", count(&report)));
         return Ok(ExitCode::from(FAILED));
     };
     if arguments.strict && !report.is_empty() {
-        say("Config produced warnings and --strict was specified\n");
+        say("Config produced warnings and --strict was specified");
         return Ok(ExitCode::from(FAILED));
     }
     let layout = if arguments.pretty { Layout::Pretty } else { Layout::Compact };
@@ -129,11 +132,6 @@ fn count(report: &Report) -> String {
         warnings if warnings.starts_with("0 ") => errors,
         warnings => format!("{errors}, {warnings}"),
     }
-}
-
-/// Writes to standard error. When nobody reads it any more, the exit status still says how it ended.
-fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn help(arguments: &Arguments) -> String {
