@@ -186,7 +186,9 @@ impl Finding {
 /// The beginning of a long text.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES / 4));
+        let most = MAX_TEXT_BYTES / 4;
+        let end = (0..=most).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
     text

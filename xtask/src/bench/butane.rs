@@ -11,6 +11,7 @@ use e2e::peers::PeerSpec;
 
 use super::cost::{Cost, measure_to, mebibytes, median, seconds};
 use super::inputs;
+use crate::output;
 use crate::progress::Progress;
 use crate::table::table;
 use crate::{build_image, checkout};
@@ -57,13 +58,13 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
         }
         rows.extend([our_row, row("  the same by the reference", &theirs, their_output)]);
     }
-    print!("{}", table(&rows));
+    output::print(table(&rows))?;
 
     progress.step(format!("compiling {NODES} nodes"));
     let mut walls = (0..runs).map(|_| compile_nodes()).collect::<Result<Vec<_>>>()?;
     walls.sort();
-    println!("butane, {NODES} nodes of a cluster.yaml: {}", seconds(walls[walls.len() / 2]));
-    Ok(())
+    let wall = seconds(walls[walls.len() / 2]);
+    output::print(format_args!("butane, {NODES} nodes of a cluster.yaml: {wall}\n"))
 }
 
 fn row(what: &str, cost: &Cost, output: u64) -> [String; 8] {

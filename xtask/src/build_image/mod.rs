@@ -20,6 +20,7 @@ use basalt_model::cluster::{BaseImage, Cluster};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, checkout, source};
 
@@ -104,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         return Ok(refuse(&report));
     };
     if !report.is_empty() {
-        eprintln!("{report}");
+        say(&report);
     }
 
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
@@ -123,7 +124,7 @@ fn checkout() -> Result<Utf8PathBuf> {
 
 /// Prints what is wrong; nothing was written.
 fn refuse(report: &Report) -> ExitCode {
-    eprintln!("{report}");
+    say(report);
     ExitCode::from(FAILED)
 }
 

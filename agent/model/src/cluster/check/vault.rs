@@ -49,15 +49,6 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
     for address in &vault.addresses {
         self::address(address, report);
     }
-    if let (Some(_), Some(second)) = (&input.vault_agent, vault.addresses.get(1)) {
-        report
-            .warning(
-                second.place,
-                &second.path,
-                "vault-agent takes the first address alone, and waits while that is away",
-            )
-            .hint("certificates come from any of them; a name that leads to all serves both");
-    }
     if !input.trust_anchors.contains_key(&vault.ca.value) {
         let finding = report.error(
             vault.ca.place,
