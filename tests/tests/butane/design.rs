@@ -24,6 +24,7 @@ const OURS: &[(&str, &str)] = &[
     ("an image needs `Image=`", "Podman would make no unit of it"),
     ("a build needs `ImageTag=`", "Podman would make no unit of it"),
     ("the tree is a symbolic link", "what is copied is not what is meant"),
+    ("did not find expected <document start>", "what follows a document is read too"),
     ("not `-.inf`", "nobody means the least number there is"),
 ];
 
