@@ -1,5 +1,6 @@
 //! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A place in a text. Lines and columns count from 1, columns in characters.
@@ -71,12 +72,18 @@ impl fmt::Display for Finding {
 pub struct Report {
     file: String,
     findings: Vec<Finding>,
+    unread: BTreeSet<String>,
 }
 
 impl Report {
     /// An empty report about `file`, named as the person named it.
     pub fn new(file: impl Into<String>) -> Report {
-        Report { file: file.into(), findings: Vec::new() }
+        Report { file: file.into(), findings: Vec::new(), unread: BTreeSet::new() }
+    }
+
+    /// The file the report is about, named as the person named it.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// Adds an error.
@@ -115,6 +122,22 @@ impl Report {
             hint: None,
         });
         self.findings.last_mut().expect("a finding was just added")
+    }
+
+    /// Notes that nothing is known of the value at `path`, so that nobody takes it for absent.
+    pub fn unread(&mut self, path: impl Into<String>) {
+        self.unread.insert(path.into());
+    }
+
+    /// Whether the value at `path` was read with everything in it. What is missing in one that was not may be there.
+    pub fn is_whole(&self, path: &str) -> bool {
+        let is_below = |lower: &str, upper: &str| {
+            let rest = lower.strip_prefix(upper);
+            rest.is_some_and(|rest| {
+                upper.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
+            })
+        };
+        !self.unread.iter().any(|unread| is_below(unread, path) || is_below(path, unread))
     }
 
     /// Takes over the findings of a report about another file.
@@ -166,6 +189,24 @@ pub struct Refused(pub Report);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_is_what_was_read_with_everything_in_it() {
+        let mut report = Report::new("a.yaml");
+        assert!(report.is_whole(""));
+        report.unread("nodes[1].role");
+        for (path, expected) in [
+            ("", false),
+            ("nodes", false),
+            ("nodes[1]", false),
+            ("nodes[1].role.x", false),
+            ("nodes[10]", true),
+            ("nodes[1].roles", true),
+            ("node", true),
+        ] {
+            assert_eq!(report.is_whole(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn sorted_by_place_with_hint() {
