@@ -1,6 +1,6 @@
 //! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 /// A place in a text. Lines and columns count from 1, columns in characters.
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The text cannot be used.
     Error,
@@ -33,7 +33,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// How much it weighs.
     pub severity: Severity,
@@ -145,6 +145,22 @@ impl Report {
         self.findings.extend(other.findings);
     }
 
+    /// Takes findings over; those that are there already are left out: a file that many nodes share is looked at for each
+    /// of them.
+    pub fn absorb_once(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        let mut there: HashSet<Finding> = self.findings.iter().cloned().collect();
+        for finding in findings {
+            if there.insert(finding.clone()) {
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    /// The findings themselves, in the order they were made.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
     /// Whether the text cannot be used.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
@@ -189,6 +205,16 @@ pub struct Refused(pub Report);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shared_findings_are_told_once() {
+        let mut one = Report::new("a.bu");
+        one.error(Place::START, "x", "wrong");
+        let mut report = Report::new("a.bu");
+        report.absorb_once([one.clone(), one.clone()].into_iter().flat_map(Report::into_findings));
+        report.absorb_once(one.clone().into_findings());
+        assert_eq!(report, one);
+    }
 
     #[test]
     fn whole_is_what_was_read_with_everything_in_it() {
