@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Work on the node whose file system starts at DIR
     ///
     /// Every path the agent reads or writes is taken below this directory, the socket of the system bus included. What it
-    /// writes belongs to the owner of DIR.
+    /// writes belongs to the owner of DIR. Symbolic links are followed as after chroot(2), so none leads out of DIR.
     #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "BASALT_ROOT")]
     pub(crate) root: Utf8PathBuf,
 
