@@ -11,8 +11,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// /etc/basalt/pods and their manifests into the directory that the kubelet reads, and keeps both as they should be. Each
 /// file appears whole or not at all.
 ///
-/// An older generation of node.json is refused, and so is other content under the generation that was accepted; whenever
-/// node.json is missing, faulty or refused, the node keeps what was accepted before, and `status` says why.
+/// The node.json of another machine is refused once one was accepted, and so are an older generation and other content
+/// under the generation that was accepted; whenever node.json is missing, faulty or refused, the node keeps what was
+/// accepted before, and `status` says why.
 #[derive(Debug, Parser)]
 #[command(name = "basalt-agent", version, max_term_width = 100)]
 #[command(after_help = "\

@@ -97,6 +97,10 @@ fn node_json_errors_have_places() {
             "`192.0.2.11/99` is not a CIDR address",
         ),
         (text.replacen("\"schema\": 1", "\"schema\": 7", 1), "`schema` is 7, this agent reads 1"),
+        (
+            text.replacen("/etc/kubernetes/manifests", "/usr", 1),
+            "`static_pod_directory` is `/usr`, not below `/etc/kubernetes/`",
+        ),
         (text[..text.len() / 2].to_owned(), "EOF while parsing"),
     ];
     for (text, message) in broken {
