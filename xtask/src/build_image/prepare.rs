@@ -63,10 +63,8 @@ mod tests {
         let quiet = Progress::new(true);
         let (prepared, report) = prepare("f".into(), text.as_bytes(), folder.into(), &quiet);
         assert_eq!(prepared.is_none(), !expected.is_empty(), "{report}");
-        let severe = report
-            .sorted()
-            .into_iter()
-            .filter(|finding| finding.severity == basalt_model::report::Severity::Error);
+        let severe =
+            report.sorted().into_iter().filter(|finding| finding.severity == Severity::Error);
         let found: Vec<String> = severe.map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{report}");
         for (found, expected) in found.iter().zip(expected) {
