@@ -254,6 +254,28 @@ fn bad_clusters_are_refused_and_lose_nothing() {
         |text| text.replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]"),
         &["cluster.yaml:", "butane/gone.bu"],
     );
+    // Each of these is found by another stage.
+    refused(
+        |text| {
+            text.replace("generation: 1\n", "generation: x\n")
+                .replace("- name: n3\n    role: controller", "- name: n3\n    role: controler")
+                .replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]")
+                .replace("source: files/crictl.yaml", "source: files/gone")
+        },
+        &["generation: a whole number", "no role `controler`", "butane/gone.bu", "files/gone"],
+    );
+}
+
+#[test]
+fn a_bad_folder_hides_nothing_of_a_bad_cluster() {
+    let Some(build) = Build::new() else { return };
+    fs::write(build.dist(), "a file").unwrap();
+    let cluster = build.copy_of_lab(|text| text.replace("ca: lab-vault", "ca: nobody"));
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for text in ["there is no trust anchor `nobody`", "is not a folder"] {
+        assert!(stderr(&output).contains(text), "`{text}` is not in:\n{}", stderr(&output));
+    }
 }
 
 #[test]

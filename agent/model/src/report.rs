@@ -1,5 +1,6 @@
 //! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 /// A place in a text. Lines and columns count from 1, columns in characters.
@@ -23,7 +24,7 @@ impl fmt::Display for Place {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The text cannot be used.
     Error,
@@ -32,7 +33,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// How much it weighs.
     pub severity: Severity,
@@ -81,12 +82,24 @@ pub struct Report {
     is_cut_short: bool,
     /// The last one that there was no room for, for its maker to finish.
     left_out: Option<Box<Finding>>,
+    unread: BTreeSet<String>,
 }
 
 impl Report {
     /// An empty report about `file`, named as the person named it.
     pub fn new(file: impl Into<String>) -> Report {
-        Report { file: file.into(), findings: Vec::new(), is_cut_short: false, left_out: None }
+        Report {
+            file: file.into(),
+            findings: Vec::new(),
+            is_cut_short: false,
+            left_out: None,
+            unread: BTreeSet::new(),
+        }
+    }
+
+    /// The file the report is about, named as the person named it.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// Adds an error.
@@ -150,12 +163,44 @@ impl Report {
         self.is_cut_short = true;
     }
 
+    /// Notes that nothing is known of the value at `path`, so that nobody takes it for absent.
+    pub fn unread(&mut self, path: impl Into<String>) {
+        self.unread.insert(path.into());
+    }
+
+    /// Whether the value at `path` was read with everything in it. What is missing in one that was not may be there.
+    pub fn is_whole(&self, path: &str) -> bool {
+        let is_below = |lower: &str, upper: &str| {
+            let rest = lower.strip_prefix(upper);
+            rest.is_some_and(|rest| {
+                upper.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
+            })
+        };
+        !self.unread.iter().any(|unread| is_below(unread, path) || is_below(path, unread))
+    }
+
     /// Takes over the findings of a report about another file.
     pub fn absorb(&mut self, other: Report) {
         for finding in other.findings {
             self.push(finding.severity, finding.place, "", "").clone_from(&finding);
         }
         self.is_cut_short |= other.is_cut_short;
+    }
+
+    /// Takes findings over; those that are there already are left out: a file that many nodes share is looked at for each
+    /// of them.
+    pub fn absorb_once(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        let mut there: HashSet<Finding> = self.findings.iter().cloned().collect();
+        for finding in findings {
+            if there.insert(finding.clone()) {
+                self.push(finding.severity, finding.place, "", "").clone_from(&finding);
+            }
+        }
+    }
+
+    /// The findings themselves, in the order they were made.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
     }
 
     /// Whether the text cannot be used.
@@ -230,6 +275,34 @@ mod tests {
         assert!(report.has_errors());
         assert_eq!(report.sorted().len(), MAX_FINDINGS);
         assert!(report.to_string().ends_with("there is more: only 10000 findings are shown"));
+    }
+
+    #[test]
+    fn shared_findings_are_told_once() {
+        let mut one = Report::new("a.bu");
+        one.error(Place::START, "x", "wrong");
+        let mut report = Report::new("a.bu");
+        report.absorb_once([one.clone(), one.clone()].into_iter().flat_map(Report::into_findings));
+        report.absorb_once(one.clone().into_findings());
+        assert_eq!(report, one);
+    }
+
+    #[test]
+    fn whole_is_what_was_read_with_everything_in_it() {
+        let mut report = Report::new("a.yaml");
+        assert!(report.is_whole(""));
+        report.unread("nodes[1].role");
+        for (path, expected) in [
+            ("", false),
+            ("nodes", false),
+            ("nodes[1]", false),
+            ("nodes[1].role.x", false),
+            ("nodes[10]", true),
+            ("nodes[1].roles", true),
+            ("node", true),
+        ] {
+            assert_eq!(report.is_whole(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use basalt_model::cluster::Cluster;
 use camino::Utf8Path;
 use e2e::peers::PeerSpec;
 
@@ -87,9 +86,11 @@ fn compile_nodes() -> Result<std::time::Duration> {
     let file = checkout::folder()?.join("tests/clusters/lab/cluster.yaml");
     let file = Utf8Path::from_path(&file).context("the checkout's path is not text")?;
     let text = inputs::cluster(&fs::read_to_string(file)?, NODES)?;
+    let folder = file.parent().context("a checkout is a folder")?;
     let start = Instant::now();
-    let (cluster, mut report) = Cluster::parse(file.as_str(), text.as_bytes())?;
-    if build_image::nodes::compile(&cluster, file, &mut report).is_none() {
+    let (prepared, report) =
+        build_image::prepare::prepare(file, text.as_bytes(), folder, &Progress::new(true));
+    if prepared.is_none() {
         bail!("the large cluster has errors:\n{report}");
     }
     Ok(start.elapsed())

@@ -6,7 +6,7 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use basalt_image::io::digest::Digest;
 use basalt_image::oci::{Component, Entry, Source};
-use basalt_model::cluster::Cluster;
+use basalt_model::cluster::{Cluster, ImagePlan};
 use basalt_model::names::Sha256;
 use basalt_model::report::{Place, Report};
 use camino::Utf8Path;
@@ -30,10 +30,9 @@ const AGENT_FILES: [(&str, &str); 5] = [
 ];
 
 /// Looks at every file that is to be baked in, and reports those that cannot be.
-pub(super) fn check(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) {
-    let files = cluster.image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
-    let archives =
-        cluster.image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
+pub(super) fn check(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) {
+    let files = image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
+    let archives = image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
     for (source, wanted) in files.chain(archives) {
         check_file(folder, source.as_str(), wanted, source.place, &source.path, report);
     }

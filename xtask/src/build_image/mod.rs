@@ -4,9 +4,12 @@
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
 pub(crate) mod agent;
+mod causes;
 mod components;
 mod dist;
-pub(crate) mod nodes;
+mod nodes;
+mod own_files;
+pub(crate) mod prepare;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -16,10 +19,11 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result};
 use basalt_image::oci::compose::ComposeError;
 use basalt_image::oci::{Base, Spec};
-use basalt_model::cluster::{BaseImage, Cluster};
+use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::prepare::Prepared;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, checkout, source};
@@ -88,25 +92,23 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let dist =
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
-    dist::check_target(&dist, arguments.force)?;
+    let target = dist::check_target(&dist, arguments.force);
 
     let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
-    let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
-        Ok(parsed) => parsed,
-        Err(refused) => return Ok(refuse(&refused.0)),
+    let folder = match cluster_file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
     };
-    let folder = nodes::folder(&cluster_file);
-    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, &cluster_file, &mut report);
-    let base = base(&cluster, folder, &mut report);
-    components::check(&cluster, folder, &mut report);
-    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
-        return Ok(refuse(&report));
-    };
+    let (prepared, mut report) = prepare::prepare(&cluster_file, &bytes, folder, progress);
     if !report.is_empty() {
         say(&report);
     }
+    // Printed last, as it has no place in the cluster's file.
+    target?;
+    let Some(Prepared { cluster, documents, base }) = prepared else {
+        return Ok(ExitCode::from(FAILED));
+    };
 
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
@@ -157,8 +159,8 @@ fn explain(error: Error, cluster: &Cluster, report: &mut Report) -> Result<ExitC
 }
 
 /// The image that ours is derived from. `None` means that it cannot be had, and why was reported.
-fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
-    let base = &cluster.image.base;
+fn base(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
+    let base = &image.base;
     match &base.value {
         BaseImage::Scratch => Some(Base::Scratch),
         BaseImage::Layout(layout) => {

@@ -44,6 +44,18 @@ pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
     Some(Stream { first: builder.roots.pop(), second: builder.second })
 }
 
+/// Reads the first document of `bytes`, and leaves keys that occur twice to the caller, as [`parse_all`] does.
+pub fn parse_first(bytes: &[u8], report: &mut Report) -> Option<Stream> {
+    if !is_small_enough(bytes, report) {
+        return None;
+    }
+    let text = decode(bytes, report)?;
+    let mut builder = Builder::new(report);
+    builder.refuses_repeats = false;
+    builder.read(text, Documents::First)?;
+    Some(Stream { first: builder.roots.pop(), second: builder.second })
+}
+
 /// Reads every document of `bytes`, in order; one that holds nothing is null. `None` means that errors were reported.
 ///
 /// Reported is what [`parse`] reports, except for keys that occur twice: the caller knows which mappings are read, and
