@@ -6,8 +6,11 @@
 pub(crate) mod agent;
 mod components;
 mod dist;
+mod foreign;
 mod nodes;
+mod stage;
 mod summary;
+mod target;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -50,8 +53,9 @@ pub(crate) struct Arguments {
 
     /// The folder to write.
     ///
-    /// An existing one is replaced as a whole if it was written by this command. The default is `dist` in the
-    /// checkout, or in the working folder outside one.
+    /// An existing one is replaced if it was written by this command; files that other people have put into it stay.
+    /// One that holds something this build is made from is never replaced. The default is `dist` in the checkout, or in
+    /// the working folder outside one.
     #[arg(long, value_name = "DIR")]
     dist: Option<Utf8PathBuf>,
 
@@ -61,7 +65,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     agent: Option<Utf8PathBuf>,
 
-    /// Builds again although nothing has changed, and replaces a folder that was not written by this command.
+    /// Builds again although nothing has changed, and replaces a folder, or a file in it, that was not written by this
+    /// command.
     #[arg(long)]
     force: bool,
 
@@ -88,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let dist =
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
-    dist::check_target(&dist, arguments.force)?;
+    target::check(&dist, arguments.force)?;
 
     let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
@@ -100,6 +105,10 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         Some(parent) if !parent.as_str().is_empty() => parent,
         _ => Utf8Path::new("."),
     };
+    let inputs = components::sources(&cluster, folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()];
+    let inputs = named.into_iter().flatten().chain(&inputs).map(Utf8PathBuf::as_path);
+    target::check_inputs(&dist, inputs)?;
     progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
     let documents = nodes::compile(&cluster, folder, &mut report);
     let base = base(&cluster, folder, &mut report);
