@@ -7,10 +7,13 @@ pub(crate) mod agent;
 mod causes;
 mod components;
 mod dist;
+mod foreign;
 mod nodes;
 mod own_files;
 pub(crate) mod prepare;
+mod stage;
 mod summary;
+mod target;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -54,8 +57,9 @@ pub(crate) struct Arguments {
 
     /// The folder to write.
     ///
-    /// An existing one is replaced as a whole if it was written by this command. The default is `dist` in the
-    /// checkout, or in the working folder outside one.
+    /// An existing one is replaced if it was written by this command; files that other people have put into it stay.
+    /// One that holds something this build is made from is never replaced. The default is `dist` in the checkout, or in
+    /// the working folder outside one.
     #[arg(long, value_name = "DIR")]
     dist: Option<Utf8PathBuf>,
 
@@ -65,7 +69,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     agent: Option<Utf8PathBuf>,
 
-    /// Builds again although nothing has changed, and replaces a folder that was not written by this command.
+    /// Builds again although nothing has changed, and replaces a folder, or a file in it, that was not written by this
+    /// command.
     #[arg(long)]
     force: bool,
 
@@ -92,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let dist =
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
-    let target = dist::check_target(&dist, arguments.force);
+    let target = target::check(&dist, arguments.force);
 
     let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
@@ -109,6 +114,11 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     let Some(Prepared { cluster, documents, base }) = prepared else {
         return Ok(ExitCode::from(FAILED));
     };
+
+    let inputs = components::sources(&cluster, folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()];
+    let inputs = named.into_iter().flatten().chain(&inputs).map(Utf8PathBuf::as_path);
+    target::check_inputs(&dist, inputs)?;
 
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
