@@ -238,5 +238,8 @@ pub(crate) fn settle(findings: Findings, warnings: Warnings) -> Report {
         new.hint.clone_from(&finding.hint);
         last = Some(finding);
     }
+    if findings.0.is_cut_short() {
+        report.cut_short();
+    }
     report
 }

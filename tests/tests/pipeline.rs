@@ -254,6 +254,28 @@ fn bad_clusters_are_refused_and_lose_nothing() {
         |text| text.replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]"),
         &["cluster.yaml:", "butane/gone.bu"],
     );
+    // Each of these is found by another stage.
+    refused(
+        |text| {
+            text.replace("generation: 1\n", "generation: x\n")
+                .replace("- name: n3\n    role: controller", "- name: n3\n    role: controler")
+                .replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]")
+                .replace("source: files/crictl.yaml", "source: files/gone")
+        },
+        &["generation: a whole number", "no role `controler`", "butane/gone.bu", "files/gone"],
+    );
+}
+
+#[test]
+fn a_bad_folder_hides_nothing_of_a_bad_cluster() {
+    let Some(build) = Build::new() else { return };
+    fs::write(build.dist(), "a file").unwrap();
+    let cluster = build.copy_of_lab(|text| text.replace("ca: lab-vault", "ca: nobody"));
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for text in ["there is no trust anchor `nobody`", "is not a folder"] {
+        assert!(stderr(&output).contains(text), "`{text}` is not in:\n{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -265,6 +287,89 @@ fn a_folder_of_somebody_else_is_not_replaced() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("was not written by this command"), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(build.dist().join("thesis.tex")).unwrap(), "ten years of work");
+}
+
+#[test]
+fn what_other_people_put_into_the_result_stays() {
+    let Some(build) = Build::new() else { return };
+    build.lab();
+    let (dist, kernel) = (build.dist(), build.dist().join("pxe/fcos/kernel"));
+    fs::create_dir(dist.join("pxe/fcos")).unwrap();
+    fs::write(&kernel, "linux").unwrap();
+    fs::write(dist.join("notes.txt"), "mine").unwrap();
+    std::os::unix::fs::symlink("notes.txt", dist.join("link")).unwrap();
+    let next = |number: u32| {
+        build.copy_of_lab(|text| text.replace("generation: 1", &format!("generation: {number}")))
+    };
+    for (number, more) in [(2, &[][..]), (3, &["--force"][..])] {
+        let output = build.run(&next(number), more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(&kernel).unwrap(), "linux");
+        assert_eq!(fs::read_to_string(dist.join("link")).unwrap(), "mine");
+        assert!(fs::symlink_metadata(dist.join("link")).unwrap().is_symlink());
+        let listed = Dist::open(&dist).manifest.artefacts;
+        assert!(listed.iter().all(|row| row.path != "notes.txt"), "it is not ours to list");
+    }
+    // A machine is added whose files would stand where somebody has something.
+    fs::write(dist.join("nodes/n4"), "mine").unwrap();
+    let cluster = build.copy_of_lab(|text| text.replace("name: n3", "name: n4"));
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nodes/n4` was not written by this command"));
+    assert_eq!(fs::read_to_string(dist.join("nodes/n4")).unwrap(), "mine");
+    let output = build.run(&cluster, &["--force"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(dist.join("nodes/n4/node.json").is_file() && kernel.is_file());
+}
+
+#[test]
+fn what_the_build_is_made_from_is_never_replaced() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let folder = cluster.parent().unwrap();
+    let agents = build.folder.path().join("agents");
+    fs::create_dir(&agents).unwrap();
+    fs::copy(&build.agent, agents.join("basalt-agent")).unwrap();
+    for (dist, agent) in [
+        (folder.to_path_buf(), &build.agent),
+        (folder.join("butane"), &build.agent),
+        (folder.join("files"), &build.agent),
+        (agents.clone(), &agents.join("basalt-agent")),
+        (build.folder.path().to_path_buf(), &build.agent),
+    ] {
+        let output = build_image(&build.xtask, agent, &cluster, &dist, &["--force"]);
+        assert_eq!(output.status.code(), Some(1), "{}", dist.display());
+        let text = stderr(&output);
+        assert!(text.contains("is what this build is made from"), "{}: {text}", dist.display());
+    }
+    for file in ["cluster.yaml", "butane/all.bu", "files/crictl.yaml"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    assert!(agents.join("basalt-agent").is_file());
+}
+
+#[test]
+fn only_an_agent_is_baked_in() {
+    let Some(build) = Build::new() else { return };
+    for (program, message) in [
+        (Path::new("/bin/true"), "is not a basalt-agent of version"),
+        (&build.xtask, "is not a basalt-agent of version"),
+        (&lab(), "is not a Linux program"),
+    ] {
+        let output = build_image(&build.xtask, program, &lab(), &build.dist(), &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", program.display());
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+        assert!(!build.dist().exists());
+    }
+}
+
+#[test]
+fn what_a_killed_build_left_is_removed_by_the_next() {
+    let Some(build) = Build::new() else { return };
+    let left = build.folder.path().join(".dist.basalt-killed");
+    fs::create_dir_all(left.join("image/blobs")).unwrap();
+    build.lab();
+    assert!(!left.exists());
 }
 
 /// The image's labels and the paths of each layer, without what changes with the compiler.

@@ -17,7 +17,6 @@ mod source;
 mod table;
 mod test;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The work failed; the message says what to change.
@@ -44,11 +43,9 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        // Nobody may be reading any more, which is no reason to panic.
-        let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "error: {error}");
+        output::say(format_args!("error: {error}"));
         for cause in error.chain().skip(1) {
-            let _ = writeln!(stderr, "  caused by: {cause}");
+            output::say(format_args!("  caused by: {cause}"));
         }
         ExitCode::from(FAILED)
     })

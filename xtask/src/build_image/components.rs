@@ -1,15 +1,15 @@
 //! What goes into the image: one layer per component, from what changes rarely to what changes often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use anyhow::{Context, Result};
 use basalt_image::io::digest::Digest;
 use basalt_image::oci::{Component, Entry, Source};
-use basalt_model::cluster::Cluster;
+use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::names::Sha256;
 use basalt_model::report::{Place, Report};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::agent::Agent;
 use super::dist;
@@ -29,11 +29,23 @@ const AGENT_FILES: [(&str, &str); 5] = [
     ),
 ];
 
+/// Everything that the cluster names on this machine: Butane files, files to be baked in, the base.
+pub(super) fn sources(cluster: &Cluster, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let butane = cluster.butane.values().flatten().map(|file| file.value.as_str());
+    let files = cluster.image.files.iter().map(|file| file.value.source.as_str());
+    let archives = cluster.image.preload.iter().map(|item| item.value.archive.as_str());
+    let base = match &cluster.image.base.value {
+        BaseImage::Layout(layout) => Some(layout.as_str()),
+        BaseImage::Scratch | BaseImage::Registry(_) => None,
+    };
+    let paths: BTreeSet<&str> = butane.chain(files).chain(archives).chain(base).collect();
+    paths.into_iter().map(|path| folder.join(path)).collect()
+}
+
 /// Looks at every file that is to be baked in, and reports those that cannot be.
-pub(super) fn check(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) {
-    let files = cluster.image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
-    let archives =
-        cluster.image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
+pub(super) fn check(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) {
+    let files = image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
+    let archives = image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
     for (source, wanted) in files.chain(archives) {
         check_file(folder, source.as_str(), wanted, source.place, &source.path, report);
     }

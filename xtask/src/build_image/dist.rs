@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use basalt_image::oci;
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::foreign::Foreign;
+use super::stage::Stage;
 use crate::progress::Progress;
 
 /// The `schema` value of `manifest.json`.
-const MANIFEST_SCHEMA: u32 = 1;
+pub(super) const MANIFEST_SCHEMA: u32 = 1;
 
 /// The file that lists all others.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// The folder of the OCI layout, relative to `dist/`.
 pub(super) const LAYOUT: &str = "image";
@@ -104,41 +104,16 @@ pub(crate) struct Built {
     pub(crate) digest: String,
 }
 
-/// Refuses a target that is not ours to replace.
-///
-/// # Errors
-/// When `dist` is something else than an absent or empty folder or an earlier result, and `force` is not given.
-pub(super) fn check_target(dist: &Utf8Path, force: bool) -> Result<()> {
-    let Some(parent) = dist.parent() else { bail!("`{dist}` is the root of the file system") };
-    if !parent.is_dir() {
-        bail!("`{parent}` is not a folder, so `{dist}` cannot be made in it");
-    }
-    let metadata = match fs::symlink_metadata(dist) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at `{dist}`")),
-    };
-    if !metadata.is_dir() {
-        bail!("`{dist}` is not a folder");
-    }
-    let is_empty =
-        fs::read_dir(dist).with_context(|| format!("cannot read `{dist}`"))?.next().is_none();
-    if is_empty || force || read_manifest(dist).is_some() {
-        return Ok(());
-    }
-    bail!(
-        "`{dist}` was not written by this command; choose another folder with `--dist`, or replace it with `--force`"
-    )
-}
-
-fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
+/// The manifest of an earlier result; `None` when no build wrote `dist`.
+pub(super) fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
     let bytes = fs::read(dist.join(MANIFEST)).ok()?;
     serde_json::from_slice::<Manifest>(&bytes)
         .ok()
         .filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
 }
 
-/// Makes `dist` hold `documents` and the image of `spec`, in one step; does nothing when it already does.
+/// Makes `dist` hold `documents` and the image of `spec`, in one step; does nothing when it already does. What other
+/// people have put there stays, unless a file of ours has its name: that is refused without `force`.
 ///
 /// # Errors
 /// When something cannot be read or written. `dist` is then as it was.
@@ -158,6 +133,11 @@ pub(super) fn build(
     {
         let (manifest, digest) = (old.manifest.clone(), old.digest.clone());
         return Ok(Built { dist: dist.to_owned(), manifest, changed: false, digest });
+    }
+    let foreign = Foreign::find(dist)?;
+    if !force {
+        let ours = documents.iter().map(|document| document.path.as_str());
+        foreign.check_names(ours.chain([archive.as_str(), MANIFEST]))?;
     }
     let stage = Stage::new(dist)?;
     for document in documents {
@@ -182,6 +162,7 @@ pub(super) fn build(
         }
     };
     let manifest = stage.manifest(documents, &archive, &digest)?;
+    foreign.carry_over(&stage.folder)?;
     stage.take_the_place_of(dist)?;
     Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest })
 }
@@ -251,98 +232,6 @@ fn image_inputs(layout: &Utf8Path, digest: &str) -> Option<String> {
     };
     let config = blob(blob(digest)?["config"]["digest"].as_str()?)?;
     Some(config["config"]["Labels"][INPUTS_LABEL].as_str()?.to_owned())
-}
-
-/// The folder beside `dist/` in which the new result grows; removed when it is dropped.
-struct Stage {
-    folder: Utf8PathBuf,
-    _guard: tempfile::TempDir,
-}
-
-impl Stage {
-    fn new(dist: &Utf8Path) -> Result<Stage> {
-        let (Some(parent), Some(name)) = (dist.parent(), dist.file_name()) else {
-            bail!("`{dist}` has no name")
-        };
-        let guard = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .tempdir_in(parent)
-            .with_context(|| format!("cannot make a folder in `{parent}`"))?;
-        let folder = Utf8PathBuf::try_from(guard.path().to_owned())?;
-        // The result is read by a web server and by other people; `tempdir` makes it private.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-        Ok(Stage { folder, _guard: guard })
-    }
-
-    /// Writes one file below the folder and syncs it.
-    fn write(&self, path: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-        let full = self.folder.join(path);
-        let write = || {
-            fs::create_dir_all(full.parent().unwrap_or(&self.folder))?;
-            let mut file = File::create_new(&full)?;
-            fill(&mut file)?;
-            file.sync_all()
-        };
-        write().with_context(|| format!("cannot write `{path}`"))
-    }
-
-    /// Lists every file, and writes the list.
-    fn manifest(&self, documents: &[Document], archive: &str, digest: &str) -> Result<Manifest> {
-        let mut artefacts = Vec::new();
-        for path in files_below(&self.folder)? {
-            let document = documents.iter().find(|document| document.path == path);
-            let kind = match document {
-                Some(document) => document.kind,
-                None if path == archive => Kind::OciArchive,
-                None if path.ends_with("/oci-layout") => Kind::OciLayout,
-                None if path.contains("/blobs/") => Kind::OciBlob,
-                None => Kind::OciIndex,
-            };
-            let (sha256, size) = digest_of(&self.folder.join(&path))?;
-            let stands_for_image = matches!(kind, Kind::OciLayout | Kind::OciArchive);
-            let digest = stands_for_image.then(|| digest.to_owned());
-            let node = document.and_then(|document| document.node.clone());
-            artefacts.push(Artefact { path, kind, node, sha256, size, digest });
-        }
-        let manifest = Manifest { schema: MANIFEST_SCHEMA, artefacts };
-        let mut text = serde_json::to_vec_pretty(&manifest)?;
-        text.push(b'\n');
-        self.write(MANIFEST, |file| file.write_all(&text))?;
-        Ok(manifest)
-    }
-
-    /// Puts the folder where `dist` is, in one step; what was there goes away with the guard.
-    fn take_the_place_of(self, dist: &Utf8Path) -> Result<()> {
-        let flags = if dist.exists() {
-            RenameFlags::RENAME_EXCHANGE
-        } else {
-            RenameFlags::RENAME_NOREPLACE
-        };
-        renameat2(AT_FDCWD, self.folder.as_std_path(), AT_FDCWD, dist.as_std_path(), flags)
-            .with_context(|| format!("cannot put the result in the place of `{dist}`"))?;
-        if let Some(parent) = dist.parent() {
-            File::open(parent)?.sync_all()?;
-        }
-        Ok(())
-    }
-}
-
-/// The files below `folder`, relative to it, sorted as bytes.
-fn files_below(folder: &Utf8Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(current) = pending.pop() {
-        for entry in current.read_dir_utf8()? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.into_path());
-            } else {
-                files.push(entry.path().strip_prefix(folder)?.to_string());
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// SHA-256 and size of a file.

@@ -4,10 +4,16 @@
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
 pub(crate) mod agent;
+mod causes;
 mod components;
 mod dist;
-pub(crate) mod nodes;
+mod foreign;
+mod nodes;
+mod own_files;
+pub(crate) mod prepare;
+mod stage;
 mod summary;
+mod target;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -16,10 +22,12 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result};
 use basalt_image::oci::compose::ComposeError;
 use basalt_image::oci::{Base, Spec};
-use basalt_model::cluster::{BaseImage, Cluster};
+use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::prepare::Prepared;
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, checkout, source};
 
@@ -49,8 +57,9 @@ pub(crate) struct Arguments {
 
     /// The folder to write.
     ///
-    /// An existing one is replaced as a whole if it was written by this command. The default is `dist` in the
-    /// checkout, or in the working folder outside one.
+    /// An existing one is replaced if it was written by this command; files that other people have put into it stay.
+    /// One that holds something this build is made from is never replaced. The default is `dist` in the checkout, or in
+    /// the working folder outside one.
     #[arg(long, value_name = "DIR")]
     dist: Option<Utf8PathBuf>,
 
@@ -60,7 +69,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     agent: Option<Utf8PathBuf>,
 
-    /// Builds again although nothing has changed, and replaces a folder that was not written by this command.
+    /// Builds again although nothing has changed, and replaces a folder, or a file in it, that was not written by this
+    /// command.
     #[arg(long)]
     force: bool,
 
@@ -87,25 +97,28 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let dist =
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
-    dist::check_target(&dist, arguments.force)?;
+    let target = target::check(&dist, arguments.force);
 
     let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
-    let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
-        Ok(parsed) => parsed,
-        Err(refused) => return Ok(refuse(&refused.0)),
+    let folder = match cluster_file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
     };
-    let folder = nodes::folder(&cluster_file);
-    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, &cluster_file, &mut report);
-    let base = base(&cluster, folder, &mut report);
-    components::check(&cluster, folder, &mut report);
-    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
-        return Ok(refuse(&report));
-    };
+    let (prepared, mut report) = prepare::prepare(&cluster_file, &bytes, folder, progress);
     if !report.is_empty() {
-        eprintln!("{report}");
+        say(&report);
     }
+    // Printed last, as it has no place in the cluster's file.
+    target?;
+    let Some(Prepared { cluster, documents, base }) = prepared else {
+        return Ok(ExitCode::from(FAILED));
+    };
+
+    let inputs = components::sources(&cluster, folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()];
+    let inputs = named.into_iter().flatten().chain(&inputs).map(Utf8PathBuf::as_path);
+    target::check_inputs(&dist, inputs)?;
 
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
@@ -123,7 +136,7 @@ fn checkout() -> Result<Utf8PathBuf> {
 
 /// Prints what is wrong; nothing was written.
 fn refuse(report: &Report) -> ExitCode {
-    eprintln!("{report}");
+    say(report);
     ExitCode::from(FAILED)
 }
 
@@ -156,8 +169,8 @@ fn explain(error: Error, cluster: &Cluster, report: &mut Report) -> Result<ExitC
 }
 
 /// The image that ours is derived from. `None` means that it cannot be had, and why was reported.
-fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
-    let base = &cluster.image.base;
+fn base(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
+    let base = &image.base;
     match &base.value {
         BaseImage::Scratch => Some(Base::Scratch),
         BaseImage::Layout(layout) => {
