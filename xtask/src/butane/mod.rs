@@ -81,6 +81,9 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if !text.is_empty() {
         say(String::from_utf8_lossy(&text).trim_end_matches('\n'));
     }
+    if outcome.report.is_cut_short() {
+        say("note: there is more than is shown");
+    }
     outcome.notes.iter().for_each(|note| say(format_args!("note: {}", visible(note))));
     let Some(made) = outcome.made else {
         let work = if arguments.reverse { "reversing" } else { "translating" };
