@@ -327,6 +327,21 @@ fn what_the_build_is_made_from_is_never_replaced() {
 }
 
 #[test]
+fn only_an_agent_is_baked_in() {
+    let Some(build) = Build::new() else { return };
+    for (program, message) in [
+        (Path::new("/bin/true"), "is not a basalt-agent of version"),
+        (&build.xtask, "is not a basalt-agent of version"),
+        (&lab(), "is not a Linux program"),
+    ] {
+        let output = build_image(&build.xtask, program, &lab(), &build.dist(), &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", program.display());
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+        assert!(!build.dist().exists());
+    }
+}
+
+#[test]
 fn what_a_killed_build_left_is_removed_by_the_next() {
     let Some(build) = Build::new() else { return };
     let left = build.folder.path().join(".dist.basalt-killed");
