@@ -1,6 +1,5 @@
 //! Lines of a text around the places of findings, and what is shown of each.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,6 +148,8 @@ impl Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     fn line(text: &str) -> Line<'_> {
