@@ -265,7 +265,7 @@ impl Decoder<'_> {
     }
 
     fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
-        let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
+        let finding = self.findings.unknown_key(&origin, format!("{} has no `{name}`", ty.name));
         if let Some(hint) = unknown::key(ty, name, self.language) {
             finding.hint(hint);
         }

@@ -174,6 +174,7 @@ fn a_second_run_does_no_work() {
     let output = build.run(&lab(), &["--output", "json"]);
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], false);
+    assert!(!stderr(&output).contains("compiling"), "{}", stderr(&output));
     assert_eq!(stamp(&Dist::open(&build.dist())), written);
     // A file that was damaged is no "nothing changed".
     fs::write(first.file("ignition", Some("n2")), "{}").unwrap();
@@ -181,6 +182,37 @@ fn a_second_run_does_no_work() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], true, "{}", stderr(&output));
     assert_eq!(Dist::open(&build.dist()).manifest, first.manifest);
+}
+
+#[test]
+fn a_change_of_anything_that_nodes_are_made_from_compiles_them_again() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let folder = cluster.parent().unwrap();
+    let changed = |more: &[&str]| {
+        let output = build.run(&cluster, more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        (stderr(&output).contains("compiling"), stdout_of(&output).contains("written"))
+    };
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A local file of a Butane file; the lab's is in the config of n3.
+    let append = |file: &str, text: &str| {
+        let old = fs::read_to_string(folder.join(file)).unwrap();
+        fs::write(folder.join(file), old + text).unwrap();
+    };
+    append("files/90-nic-rings.rules", "# changed\n");
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A comment makes nothing different; it is looked at once.
+    append("butane/all.bu", "# changed\n");
+    assert_eq!(changed(&[]), (true, false));
+    assert_eq!(changed(&[]), (false, false));
+    assert_eq!(changed(&["--force"]), (true, true));
+}
+
+fn stdout_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
@@ -257,6 +289,35 @@ fn bad_clusters_are_refused_and_lose_nothing() {
 }
 
 #[test]
+fn misspelt_keys_in_butane_files_are_refused() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let file = cluster.parent().unwrap().join("butane/all.bu");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "x-own: {}\n").unwrap();
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("a config has no `x-own`"), "{text}");
+    assert_eq!(text.matches("x-own`").count(), 1, "once, and not for every node: {text}");
+    assert!(!build.dist().exists());
+}
+
+#[test]
+fn preloaded_archives_are_archives() {
+    refused(
+        |text| {
+            format!(
+                "{text}  preload:\n    - reference: registry.lab.example/basalt/a:1@sha256:{}\n      \
+                 archive: files/crictl.yaml\n      sha256: ad526395cca4db1e3ea166ddabbba23707829b104215d122f05f8e582cef9050\n",
+                "0".repeat(64)
+            )
+        },
+        &["image.preload[0].archive", "files/crictl.yaml` is not an image archive"],
+    );
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_not_replaced() {
     let Some(build) = Build::new() else { return };
     fs::create_dir(build.dist()).unwrap();
@@ -311,6 +372,7 @@ fn what_the_build_is_made_from_is_never_replaced() {
     for (dist, agent) in [
         (folder.to_path_buf(), &build.agent),
         (folder.join("butane"), &build.agent),
+        // Of the cluster's file, and of a Butane file that takes `files/90-nic-rings.rules`.
         (folder.join("files"), &build.agent),
         (agents.clone(), &agents.join("basalt-agent")),
         (build.folder.path().to_path_buf(), &build.agent),

@@ -23,6 +23,8 @@ use basalt_model::cluster::{BaseImage, Cluster};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::dist::{Old, Wanted};
+use self::nodes::Additions;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, checkout, source};
@@ -105,26 +107,49 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         Some(parent) if !parent.as_str().is_empty() => parent,
         _ => Utf8Path::new("."),
     };
-    let inputs = components::sources(&cluster, folder);
-    let named = [Some(&cluster_file), arguments.agent.as_ref()];
-    let inputs = named.into_iter().flatten().chain(&inputs).map(Utf8PathBuf::as_path);
-    target::check_inputs(&dist, inputs)?;
-    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, folder, &mut report);
+    let additions = Additions::read(&cluster, folder, &mut report);
+    let sources = components::sources(&cluster, folder);
+    let local = additions.local_paths(folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()].into_iter().flatten();
+    let sources = named.chain(&sources).chain(&local).map(Utf8PathBuf::as_path);
+    target::check_inputs(&dist, sources)?;
     let base = base(&cluster, folder, &mut report);
     components::check(&cluster, folder, &mut report);
-    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
+
+    let old = if arguments.force { None } else { Old::read(&dist) };
+    let inputs = inputs(&bytes, &additions)?;
+    let is_compiled = old.as_ref().is_some_and(|old| old.is_compiled_from(&inputs));
+    let compile = |report: &mut Report| {
+        progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
+        let mut said = Report::new(cluster_file.as_str());
+        let documents = nodes::compile(&cluster, &additions, &mut said);
+        // What is said once is said as long as it holds.
+        let inputs = said.is_empty().then(|| inputs.clone());
+        report.absorb(said);
+        Some((documents?, inputs))
+    };
+    let compiled = if is_compiled { None } else { compile(&mut report) };
+    let (Some(base), false) = (base, report.has_errors()) else {
         return Ok(refuse(&report));
     };
+    let agent = agent::find(arguments.agent.as_deref(), progress)?;
+    let spec = spec(&cluster, folder, base, &agent)?;
     if !report.is_empty() {
         say(&report);
     }
-
-    let agent = agent::find(arguments.agent.as_deref(), progress)?;
-    let spec = spec(&cluster, folder, base, &agent)?;
-    let built = match dist::build(&dist, &spec, &documents, arguments.force, progress) {
-        Ok(built) => built,
-        Err(error) => return explain(error, &cluster, &mut report),
+    let built = match (compiled, old) {
+        (None, Some(old)) if old.has_image_of(&spec) => old.keep(Some(inputs))?,
+        (compiled, old) => {
+            let mut report = Report::new(cluster_file.as_str());
+            let Some((documents, inputs)) = compiled.or_else(|| compile(&mut report)) else {
+                return Ok(refuse(&report));
+            };
+            let wanted = Wanted { spec: &spec, documents: &documents, inputs };
+            match dist::build(&dist, wanted, old, arguments.force, progress) {
+                Ok(built) => built,
+                Err(error) => return explain(error, &cluster, &mut report),
+            }
+        }
     };
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
@@ -192,6 +217,17 @@ fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Bas
             None
         }
     }
+}
+
+/// A digest of all that the nodes' files are made from: this program, the cluster's file, people's Butane files with
+/// what they take from this machine.
+fn inputs(cluster: &[u8], additions: &Additions) -> Result<String> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = Utf8PathBuf::try_from(program)?;
+    let (program, _) =
+        dist::digest_of(&program).with_context(|| format!("cannot read `{program}`"))?;
+    let lines = [program, dist::hex(cluster)].into_iter().chain(additions.digests());
+    Ok(dist::hex(lines.collect::<Vec<_>>().join("\n").as_bytes()))
 }
 
 /// What the image is made of, with a digest of all of it in a label.

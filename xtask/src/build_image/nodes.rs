@@ -1,27 +1,104 @@
 //! The files of each machine: its node.json, Butane and Ignition config, its pods, and how it boots over PXE.
 
-use basalt_butane::{Extra, NodeConfig};
+use std::collections::{BTreeMap, BTreeSet};
+
+use basalt_butane::{Addition, Extra, NodeConfig};
 use basalt_image::pxe::{self, Live, Machine, Pxe};
 use basalt_model::cluster::Cluster;
+use basalt_model::decode::Located;
+use basalt_model::names::RelativePath;
 use basalt_model::node::{InterfaceKind, Node};
 use basalt_model::report::{Place, Report};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::dist::{Document, Kind};
+use super::dist::{self, Document, Kind};
 use crate::source;
 
 /// The three files of the Fedora CoreOS live system, as `coreos-installer download -f pxe` is told to name them; they
 /// are put beside the scripts by the person who serves them.
 const LIVE: [&str; 3] = ["fcos/kernel", "fcos/initramfs.img", "fcos/rootfs.img"];
 
-/// Compiles every node. `None` means that errors were reported.
+/// The Butane files that people wrote, by the name that the cluster's file has for them.
+pub(super) struct Additions<'c>(BTreeMap<&'c str, Option<Read>>);
+
+struct Read {
+    addition: Addition,
+    sha256: String,
+}
+
+impl<'c> Additions<'c> {
+    /// Reads each file once, however many nodes have it. What is wrong with them is reported, once.
+    pub(super) fn read(cluster: &'c Cluster, folder: &Utf8Path, report: &mut Report) -> Self {
+        let of_pods = cluster.nodes.iter().map(|node| node.kubelet.static_pod_directory.as_str());
+        let agents: BTreeSet<&str> =
+            of_pods.chain([basalt_static_pods::CONFIG_DIRECTORY]).collect();
+        let agents: Vec<&str> = agents.into_iter().collect();
+        let mut additions = BTreeMap::new();
+        for file in cluster.butane.values().flatten() {
+            additions
+                .entry(file.value.as_str())
+                .or_insert_with(|| read(file, folder, &agents, report));
+        }
+        Additions(additions)
+    }
+
+    /// What they take from this machine.
+    pub(super) fn local_paths(&self, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+        let read = self.0.values().flatten();
+        read.flat_map(|read| read.addition.local_paths()).map(|path| folder.join(path)).collect()
+    }
+
+    /// A line for each file, which differs when what nodes get of it may differ.
+    pub(super) fn digests(&self) -> impl Iterator<Item = String> {
+        let line = |(name, read): (&&str, &Option<Read>)| {
+            let sha256 = read.as_ref().map_or("", |read| read.sha256.as_str());
+            format!("{sha256} {name}")
+        };
+        self.0.iter().map(line)
+    }
+
+    /// Those of a node, in order. `None` means that one of them could not be read.
+    fn of(&self, cluster: &Cluster, node: &Node) -> Option<Vec<&Addition>> {
+        let files = cluster.butane.get(&node.name).map(Vec::as_slice).unwrap_or_default();
+        let addition = |file: &Located<RelativePath>| {
+            Some(&self.0.get(file.value.as_str())?.as_ref()?.addition)
+        };
+        files.iter().map(addition).collect()
+    }
+}
+
+fn read(
+    file: &Located<RelativePath>,
+    folder: &Utf8Path,
+    agents: &[&str],
+    report: &mut Report,
+) -> Option<Read> {
+    let path = folder.join(file.value.as_str());
+    let bytes = match source::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            report
+                .error(file.place, &file.path, format!("cannot read `{path}`: {error}"))
+                .hint("paths are relative to the cluster's file");
+            return None;
+        }
+    };
+    let extra = Extra { file: path.to_string(), bytes };
+    let (addition, findings) = Addition::read(&extra, Some(folder), agents);
+    report.absorb(findings);
+    let addition = addition?;
+    let text = [dist::hex(&extra.bytes), dist::hex(addition.text().as_bytes())].join(" ");
+    Some(Read { addition, sha256: dist::hex(text.as_bytes()) })
+}
+
+/// Compiles every node. `None` means that errors were reported, here or when the additions were read.
 pub(super) fn compile(
     cluster: &Cluster,
-    folder: &Utf8Path,
+    additions: &Additions,
     report: &mut Report,
 ) -> Option<Vec<Document>> {
     let nodes: Vec<Option<Vec<Document>>> =
-        cluster.nodes.iter().map(|node| compile_node(cluster, node, folder, report)).collect();
+        cluster.nodes.iter().map(|node| compile_node(cluster, node, additions, report)).collect();
     let pxe = scripts(cluster, report);
     let mut documents = Vec::new();
     for node in nodes {
@@ -34,12 +111,12 @@ pub(super) fn compile(
 fn compile_node(
     cluster: &Cluster,
     node: &Node,
-    folder: &Utf8Path,
+    additions: &Additions,
     report: &mut Report,
 ) -> Option<Vec<Document>> {
     let name = node.name.as_str();
-    let extras = extras(cluster, node, folder, report)?;
-    let (config, findings) = basalt_butane::compile_node(node, &extras, Some(folder));
+    let additions = additions.of(cluster, node)?;
+    let (config, findings) = basalt_butane::compile_node(node, &additions);
     report.absorb(findings);
     let pods = match basalt_static_pods::render(node) {
         Ok(pods) => Some(pods),
@@ -87,29 +164,6 @@ fn compile_node(
         ));
     }
     Some(documents)
-}
-
-/// The Butane files that a person wrote for this node.
-fn extras(
-    cluster: &Cluster,
-    node: &Node,
-    folder: &Utf8Path,
-    report: &mut Report,
-) -> Option<Vec<Extra>> {
-    let files = cluster.butane.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-    let mut extras = Vec::new();
-    for file in files {
-        let path = folder.join(file.value.as_str());
-        match source::read(&path) {
-            Ok(bytes) => extras.push(Extra { file: path.to_string(), bytes }),
-            Err(error) => {
-                report
-                    .error(file.place, &file.path, format!("cannot read `{path}`: {error}"))
-                    .hint("paths are relative to the cluster's file");
-            }
-        }
-    }
-    (extras.len() == files.len()).then_some(extras)
 }
 
 /// The iPXE scripts of the cluster.
