@@ -318,6 +318,41 @@ fn preloaded_archives_are_archives() {
 }
 
 #[test]
+fn an_image_that_no_node_can_run_is_warned_of() {
+    const NO_SYSTEM: &str = "an image made from `scratch` has no operating system";
+    const NO_KUBELET: &str = "the image has no `usr/bin/kubelet`";
+    let Some(build) = Build::new() else { return };
+    let text = stderr(&build.run(&lab(), &[]));
+    assert!(text.contains(NO_SYSTEM) && text.contains(NO_KUBELET), "{text}");
+    // A base, but none that a node boots: our own image.
+    let base = build.folder.path().join("cluster/base");
+    let on_base = |text: &str| text.replace("base: scratch", "base: oci:base");
+    let cluster = build.copy_of_lab(on_base);
+    fs::rename(build.dist().join("image"), &base).unwrap();
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains("warning: image.base: nodes are to run"), "{text}");
+    assert!(text.contains("no label `ostree.final-diffid`"), "{text}");
+    // A blob of the base is missing.
+    let blobs = base.join("blobs/sha256");
+    let largest = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path());
+    let largest = largest.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::remove_file(largest).unwrap();
+    let output = build.run(&cluster, &["--force"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("fetch the image again"), "{}", stderr(&output));
+    // Without a reference nothing is promised; with a kubelet there is one.
+    let cluster = build.copy_of_lab(|text| {
+        text.replace("  reference: registry.lab.example/basalt/lab:stable\n", "")
+    });
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(!text.contains("warning"), "{text}");
+    let cluster =
+        build.copy_of_lab(|text| text.replace("path: etc/crictl.yaml", "path: usr/bin/kubelet"));
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains(NO_SYSTEM) && !text.contains(NO_KUBELET), "{text}");
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_not_replaced() {
     let Some(build) = Build::new() else { return };
     fs::create_dir(build.dist()).unwrap();

@@ -119,6 +119,8 @@ pub(crate) struct Built {
     pub(crate) changed: bool,
     /// The image's manifest digest.
     pub(crate) digest: String,
+    /// The image, when it was made in this run.
+    pub(crate) composed: Option<oci::Composed>,
 }
 
 /// The manifest of an earlier result; `None` when no build wrote `dist`.
@@ -169,6 +171,7 @@ pub(super) fn build(
         stage.write(&document.path, |file| file.write_all(&document.contents))?;
     }
     let layout = stage.folder.join(LAYOUT);
+    let mut composed = None;
     let digest = match old {
         Some(old) => {
             progress.step("keeping the image: nothing in it has changed");
@@ -181,7 +184,7 @@ pub(super) fn build(
                 spec.title,
                 spec.components.len()
             ));
-            let made = oci::compose(spec, &layout)?;
+            let made = composed.insert(oci::compose(spec, &layout)?);
             stage.write(&archive, |file| oci::archive(&layout, file).map_err(io::Error::other))?;
             made.manifest.to_string()
         }
@@ -189,7 +192,7 @@ pub(super) fn build(
     let manifest = stage.manifest(documents, &archive, &digest, inputs)?;
     foreign.carry_over(&stage.folder)?;
     stage.take_the_place_of(dist)?;
-    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest })
+    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest, composed })
 }
 
 fn archive_of(spec: &oci::Spec) -> String {
@@ -249,7 +252,7 @@ impl Old {
             })?;
         }
         let Old { folder: dist, manifest, digest, .. } = self;
-        Ok(Built { dist, manifest, changed: false, digest })
+        Ok(Built { dist, manifest, changed: false, digest, composed: None })
     }
 
     /// Whether exactly `documents` stand beside the image.

@@ -4,6 +4,7 @@
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
 pub(crate) mod agent;
+mod checks;
 mod components;
 mod dist;
 mod foreign;
@@ -134,6 +135,10 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
+    checks::can_nodes_boot(&spec, &cluster, &mut report);
+    if report.has_errors() {
+        return Ok(refuse(&report));
+    }
     if !report.is_empty() {
         say(&report);
     }
@@ -151,6 +156,13 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             }
         }
     };
+    if let Some(composed) = &built.composed {
+        let mut report = Report::new(cluster_file.as_str());
+        checks::has_kubelet(composed, &cluster, &mut report);
+        if !report.is_empty() {
+            say(&report);
+        }
+    }
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
 }
