@@ -106,7 +106,7 @@ fn the_configs_of_nodes_survive_the_round_trip() {
     let bytes = fs::read(lab.join("cluster.yaml")).unwrap();
     let (cluster, _) = Cluster::parse("cluster.yaml", &bytes).unwrap();
     for node in &cluster.nodes {
-        let config = compile_node(node, &[], None).0.unwrap();
+        let config = compile_node(node, &[]).0.unwrap();
         let text = reversed("node.ign", &config.ignition, None);
         let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         let again = compiled("node.bu", text.as_bytes(), Output::Variant).unwrap();

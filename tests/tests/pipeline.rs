@@ -174,6 +174,7 @@ fn a_second_run_does_no_work() {
     let output = build.run(&lab(), &["--output", "json"]);
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], false);
+    assert!(!stderr(&output).contains("compiling"), "{}", stderr(&output));
     assert_eq!(stamp(&Dist::open(&build.dist())), written);
     // A file that was damaged is no "nothing changed".
     fs::write(first.file("ignition", Some("n2")), "{}").unwrap();
@@ -181,6 +182,37 @@ fn a_second_run_does_no_work() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], true, "{}", stderr(&output));
     assert_eq!(Dist::open(&build.dist()).manifest, first.manifest);
+}
+
+#[test]
+fn a_change_of_anything_that_nodes_are_made_from_compiles_them_again() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let folder = cluster.parent().unwrap();
+    let changed = |more: &[&str]| {
+        let output = build.run(&cluster, more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        (stderr(&output).contains("compiling"), stdout_of(&output).contains("written"))
+    };
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A local file of a Butane file; the lab's is in the config of n3.
+    let append = |file: &str, text: &str| {
+        let old = fs::read_to_string(folder.join(file)).unwrap();
+        fs::write(folder.join(file), old + text).unwrap();
+    };
+    append("files/90-nic-rings.rules", "# changed\n");
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A comment makes nothing different; it is looked at once.
+    append("butane/all.bu", "# changed\n");
+    assert_eq!(changed(&[]), (true, false));
+    assert_eq!(changed(&[]), (false, false));
+    assert_eq!(changed(&["--force"]), (true, true));
+}
+
+fn stdout_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
@@ -279,6 +311,70 @@ fn a_bad_folder_hides_nothing_of_a_bad_cluster() {
 }
 
 #[test]
+fn misspelt_keys_in_butane_files_are_refused() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let file = cluster.parent().unwrap().join("butane/all.bu");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "x-own: {}\n").unwrap();
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("a config has no `x-own`"), "{text}");
+    assert_eq!(text.matches("x-own`").count(), 1, "once, and not for every node: {text}");
+    assert!(!build.dist().exists());
+}
+
+#[test]
+fn preloaded_archives_are_archives() {
+    refused(
+        |text| {
+            format!(
+                "{text}  preload:\n    - reference: registry.lab.example/basalt/a:1@sha256:{}\n      \
+                 archive: files/crictl.yaml\n      sha256: ad526395cca4db1e3ea166ddabbba23707829b104215d122f05f8e582cef9050\n",
+                "0".repeat(64)
+            )
+        },
+        &["image.preload[0].archive", "files/crictl.yaml` is not an image archive"],
+    );
+}
+
+#[test]
+fn an_image_that_no_node_can_run_is_warned_of() {
+    const NO_SYSTEM: &str = "an image made from `scratch` has no operating system";
+    const NO_KUBELET: &str = "the image has no `usr/bin/kubelet`";
+    let Some(build) = Build::new() else { return };
+    let text = stderr(&build.run(&lab(), &[]));
+    assert!(text.contains(NO_SYSTEM) && text.contains(NO_KUBELET), "{text}");
+    // A base, but none that a node boots: our own image.
+    let base = build.folder.path().join("cluster/base");
+    let on_base = |text: &str| text.replace("base: scratch", "base: oci:base");
+    let cluster = build.copy_of_lab(on_base);
+    fs::rename(build.dist().join("image"), &base).unwrap();
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains("warning: image.base: nodes are to run"), "{text}");
+    assert!(text.contains("no label `ostree.final-diffid`"), "{text}");
+    // A blob of the base is missing.
+    let blobs = base.join("blobs/sha256");
+    let largest = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path());
+    let largest = largest.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::remove_file(largest).unwrap();
+    let output = build.run(&cluster, &["--force"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("fetch the image again"), "{}", stderr(&output));
+    // Without a reference nothing is promised; with a kubelet there is one.
+    let cluster = build.copy_of_lab(|text| {
+        text.replace("  reference: registry.lab.example/basalt/lab:stable\n", "")
+    });
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(!text.contains("warning"), "{text}");
+    let cluster =
+        build.copy_of_lab(|text| text.replace("path: etc/crictl.yaml", "path: usr/bin/kubelet"));
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains(NO_SYSTEM) && !text.contains(NO_KUBELET), "{text}");
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_not_replaced() {
     let Some(build) = Build::new() else { return };
     fs::create_dir(build.dist()).unwrap();
@@ -333,6 +429,7 @@ fn what_the_build_is_made_from_is_never_replaced() {
     for (dist, agent) in [
         (folder.to_path_buf(), &build.agent),
         (folder.join("butane"), &build.agent),
+        // Of the cluster's file, and of a Butane file that takes `files/90-nic-rings.rules`.
         (folder.join("files"), &build.agent),
         (agents.clone(), &agents.join("basalt-agent")),
         (build.folder.path().to_path_buf(), &build.agent),

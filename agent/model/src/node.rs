@@ -396,7 +396,7 @@ pub struct Containerd {
 pub struct NodeImage {
     /// Where nodes pull it from, `registry/name:tag`; absent when images are not pulled.
     pub reference: Option<String>,
-    /// Container images baked in, to be in the runtime before a pod that needs them.
+    /// Container images baked in as archives; nothing brings them into the runtime yet.
     pub preload: Vec<Preload>,
 }
 

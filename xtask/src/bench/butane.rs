@@ -88,9 +88,12 @@ fn compile_nodes() -> Result<std::time::Duration> {
     let text = inputs::cluster(&fs::read_to_string(file)?, NODES)?;
     let folder = file.parent().context("a checkout is a folder")?;
     let start = Instant::now();
-    let (prepared, report) =
-        build_image::prepare::prepare(file, text.as_bytes(), folder, &Progress::new(true));
-    if prepared.is_none() {
+    let (prepared, mut report) = build_image::prepare::prepare(file, text.as_bytes(), folder);
+    let documents = prepared
+        .cluster
+        .as_ref()
+        .and_then(|cluster| build_image::nodes::compile(cluster, &prepared.additions, &mut report));
+    if documents.is_none() {
         bail!("the large cluster has errors:\n{report}");
     }
     Ok(start.elapsed())

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 
 use anyhow::Result;
+use basalt_image::io::atomic::{self, PlaceError};
 use basalt_image::oci;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -80,8 +81,24 @@ pub(crate) struct Artefact {
 pub(crate) struct Manifest {
     /// Always 1.
     pub(crate) schema: u32,
+    /// A digest of all that the nodes' files were made from, this program included: when it is the same, they need not
+    /// be compiled again. Absent when there was something to say about them, which is then said again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inputs: Option<String>,
     /// One row a file, sorted by path; all but `manifest.json` itself.
     pub(crate) artefacts: Vec<Artefact>,
+}
+
+impl Manifest {
+    /// As it is written.
+    ///
+    /// # Errors
+    /// None that are known of.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
 }
 
 /// A file to be written whose bytes are known.
@@ -102,6 +119,8 @@ pub(crate) struct Built {
     pub(crate) changed: bool,
     /// The image's manifest digest.
     pub(crate) digest: String,
+    /// The image, when it was made in this run.
+    pub(crate) composed: Option<oci::Composed>,
 }
 
 /// The manifest of an earlier result; `None` when no build wrote `dist`.
@@ -112,28 +131,36 @@ pub(super) fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
         .filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
 }
 
-/// Makes `dist` hold `documents` and the image of `spec`, in one step; does nothing when it already does. What other
-/// people have put there stays, unless a file of ours has its name: that is refused without `force`.
+/// What `dist` is to hold besides what other people have put there.
+pub(super) struct Wanted<'w> {
+    /// The image.
+    pub(super) spec: &'w oci::Spec,
+    /// The nodes' files.
+    pub(super) documents: &'w [Document],
+    /// For [`Manifest::inputs`].
+    pub(super) inputs: Option<String>,
+}
+
+/// Makes `dist` hold what is wanted, in one step; writes no file that is there already. What other people have put
+/// there stays, unless a file of ours has its name: that is refused without `force`. `old` is what is there, unless it
+/// is to be made again.
 ///
 /// # Errors
 /// When something cannot be read or written. `dist` is then as it was.
 pub(super) fn build(
     dist: &Utf8Path,
-    spec: &oci::Spec,
-    documents: &[Document],
+    wanted: Wanted,
+    old: Option<Old>,
     force: bool,
     progress: &Progress,
 ) -> Result<Built> {
-    let inputs = spec.labels.get(INPUTS_LABEL);
-    let old = if force { None } else { Old::read(dist) };
-    let old = old.filter(|old| inputs.is_some() && old.image_inputs.as_ref() == inputs);
-    let archive = format!("{}.ociarchive", spec.title);
-    if let Some(old) = &old
-        && old.holds(documents, &archive)
-    {
-        let (manifest, digest) = (old.manifest.clone(), old.digest.clone());
-        return Ok(Built { dist: dist.to_owned(), manifest, changed: false, digest });
-    }
+    let Wanted { spec, documents, inputs } = wanted;
+    let old = old.filter(|old| old.has_image_of(spec));
+    let archive = archive_of(spec);
+    let old = match old {
+        Some(old) if old.holds(documents, &archive) => return old.keep(inputs),
+        old => old,
+    };
     let foreign = Foreign::find(dist)?;
     if !force {
         let ours = documents.iter().map(|document| document.path.as_str());
@@ -144,6 +171,7 @@ pub(super) fn build(
         stage.write(&document.path, |file| file.write_all(&document.contents))?;
     }
     let layout = stage.folder.join(LAYOUT);
+    let mut composed = None;
     let digest = match old {
         Some(old) => {
             progress.step("keeping the image: nothing in it has changed");
@@ -156,19 +184,23 @@ pub(super) fn build(
                 spec.title,
                 spec.components.len()
             ));
-            let composed = oci::compose(spec, &layout)?;
+            let made = composed.insert(oci::compose(spec, &layout)?);
             stage.write(&archive, |file| oci::archive(&layout, file).map_err(io::Error::other))?;
-            composed.manifest.to_string()
+            made.manifest.to_string()
         }
     };
-    let manifest = stage.manifest(documents, &archive, &digest)?;
+    let manifest = stage.manifest(documents, &archive, &digest, inputs)?;
     foreign.carry_over(&stage.folder)?;
     stage.take_the_place_of(dist)?;
-    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest })
+    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest, composed })
+}
+
+fn archive_of(spec: &oci::Spec) -> String {
+    format!("{}.ociarchive", spec.title)
 }
 
 /// An earlier result that is whole: every file in its manifest is there with the digest it had.
-struct Old {
+pub(super) struct Old {
     folder: Utf8PathBuf,
     manifest: Manifest,
     image_inputs: Option<String>,
@@ -176,7 +208,8 @@ struct Old {
 }
 
 impl Old {
-    fn read(dist: &Utf8Path) -> Option<Old> {
+    /// Reads every file of the result; `None` when one is damaged, or no build wrote `dist`.
+    pub(super) fn read(dist: &Utf8Path) -> Option<Old> {
         let manifest = read_manifest(dist)?;
         let is_same = |row: &Artefact| {
             digest_of(&dist.join(&row.path))
@@ -189,6 +222,37 @@ impl Old {
             manifest.artefacts.iter().find(|row| row.kind == Kind::OciLayout)?.digest.clone()?;
         let image_inputs = image_inputs(&dist.join(LAYOUT), &digest);
         Some(Old { folder: dist.to_owned(), manifest, image_inputs, digest })
+    }
+
+    /// Whether the nodes' files were made from the same.
+    pub(super) fn is_compiled_from(&self, inputs: &str) -> bool {
+        self.manifest.inputs.as_deref() == Some(inputs)
+    }
+
+    /// Whether the image is one of `spec`, under its name.
+    pub(super) fn has_image_of(&self, spec: &oci::Spec) -> bool {
+        let inputs = spec.labels.get(INPUTS_LABEL);
+        inputs.is_some() && self.image_inputs.as_ref() == inputs
+    }
+
+    /// Leaves everything as it is, but for a note of what it could be made from as well.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn keep(mut self, inputs: Option<String>) -> Result<Built> {
+        if self.manifest.inputs != inputs {
+            self.manifest.inputs = inputs;
+            let text = self.manifest.to_json()?;
+            atomic::replace_file(&self.folder.join(MANIFEST), |file| {
+                file.write_all(&text).map_err(|source| PlaceError {
+                    doing: "write",
+                    path: self.folder.join(MANIFEST),
+                    source,
+                })
+            })?;
+        }
+        let Old { folder: dist, manifest, digest, .. } = self;
+        Ok(Built { dist, manifest, changed: false, digest, composed: None })
     }
 
     /// Whether exactly `documents` stand beside the image.

@@ -3,13 +3,14 @@
 //! Compiles every node first and reports all findings, then looks at what is to be in the image, and only then
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
+mod additions;
 pub(crate) mod agent;
 mod causes;
+mod checks;
 mod components;
 mod dist;
 mod foreign;
-mod nodes;
-mod own_files;
+pub(crate) mod nodes;
 pub(crate) mod prepare;
 mod stage;
 mod summary;
@@ -26,6 +27,8 @@ use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::additions::Additions;
+use self::dist::{Old, Wanted};
 use self::prepare::Prepared;
 use crate::output::say;
 use crate::progress::Progress;
@@ -105,27 +108,69 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         Some(parent) if !parent.as_str().is_empty() => parent,
         _ => Utf8Path::new("."),
     };
-    let (prepared, mut report) = prepare::prepare(&cluster_file, &bytes, folder, progress);
+    let (prepared, mut report) = prepare::prepare(&cluster_file, &bytes, folder);
+    let Prepared { cluster, additions, base } = prepared;
+    let Some(cluster) = cluster else {
+        say(&report);
+        // Said last, as it has no place in the cluster's file.
+        target?;
+        return Ok(ExitCode::from(FAILED));
+    };
+    let sources = components::sources(&cluster, folder);
+    let local = additions.local_paths(folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()].into_iter().flatten();
+    let sources = named.chain(&sources).chain(&local).map(Utf8PathBuf::as_path);
+    let target = target.and_then(|()| target::check_inputs(&dist, sources));
+
+    let old = if arguments.force { None } else { Old::read(&dist) };
+    let inputs = inputs(&bytes, &additions)?;
+    let is_compiled = old.as_ref().is_some_and(|old| old.is_compiled_from(&inputs));
+    let compile = |report: &mut Report| {
+        progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
+        let mut said = Report::new(cluster_file.as_str());
+        let documents = nodes::compile(&cluster, &additions, &mut said);
+        // What is said once is said as long as it holds.
+        let inputs = said.is_empty().then(|| inputs.clone());
+        report.absorb(said);
+        Some((documents?, inputs))
+    };
+    let compiled = if is_compiled { None } else { compile(&mut report) };
+    let Some(base) = base.filter(|_| !report.has_errors()) else {
+        say(&report);
+        target?;
+        return Ok(ExitCode::from(FAILED));
+    };
+    target?;
+    let agent = agent::find(arguments.agent.as_deref(), progress)?;
+    let spec = spec(&cluster, folder, base, &agent)?;
+    checks::can_nodes_boot(&spec, &cluster, &mut report);
+    if report.has_errors() {
+        return Ok(refuse(&report));
+    }
     if !report.is_empty() {
         say(&report);
     }
-    // Printed last, as it has no place in the cluster's file.
-    target?;
-    let Some(Prepared { cluster, documents, base }) = prepared else {
-        return Ok(ExitCode::from(FAILED));
+    let built = match (compiled, old) {
+        (None, Some(old)) if old.has_image_of(&spec) => old.keep(Some(inputs))?,
+        (compiled, old) => {
+            let mut report = Report::new(cluster_file.as_str());
+            let Some((documents, inputs)) = compiled.or_else(|| compile(&mut report)) else {
+                return Ok(refuse(&report));
+            };
+            let wanted = Wanted { spec: &spec, documents: &documents, inputs };
+            match dist::build(&dist, wanted, old, arguments.force, progress) {
+                Ok(built) => built,
+                Err(error) => return explain(error, &cluster, &mut report),
+            }
+        }
     };
-
-    let inputs = components::sources(&cluster, folder);
-    let named = [Some(&cluster_file), arguments.agent.as_ref()];
-    let inputs = named.into_iter().flatten().chain(&inputs).map(Utf8PathBuf::as_path);
-    target::check_inputs(&dist, inputs)?;
-
-    let agent = agent::find(arguments.agent.as_deref(), progress)?;
-    let spec = spec(&cluster, folder, base, &agent)?;
-    let built = match dist::build(&dist, &spec, &documents, arguments.force, progress) {
-        Ok(built) => built,
-        Err(error) => return explain(error, &cluster, &mut report),
-    };
+    if let Some(composed) = &built.composed {
+        let mut report = Report::new(cluster_file.as_str());
+        checks::has_kubelet(composed, &cluster, &mut report);
+        if !report.is_empty() {
+            say(&report);
+        }
+    }
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -209,4 +254,15 @@ fn spec(cluster: &Cluster, folder: &Utf8Path, base: Base, agent: &agent::Agent) 
     };
     spec.labels.insert(dist::INPUTS_LABEL.to_owned(), components::inputs(&spec)?);
     Ok(spec)
+}
+
+/// A digest of all that the nodes' files are made from: this program, the cluster's file, people's Butane files with
+/// what they take from this machine.
+fn inputs(cluster: &[u8], additions: &Additions) -> Result<String> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = Utf8PathBuf::try_from(program)?;
+    let (program, _) =
+        dist::digest_of(&program).with_context(|| format!("cannot read `{program}`"))?;
+    let lines = [program, dist::hex(cluster)].into_iter().chain(additions.digests());
+    Ok(dist::hex(lines.collect::<Vec<_>>().join("\n").as_bytes()))
 }

@@ -3,34 +3,32 @@
 use std::num::NonZero;
 use std::thread;
 
-use basalt_butane::{Extra, NodeConfig};
+use basalt_butane::{Addition, NodeConfig};
 use basalt_image::pxe::{self, Live, Machine, Pxe};
 use basalt_model::cluster::Cluster;
 use basalt_model::node::{InterfaceKind, Node};
 use basalt_model::report::{Finding, Place, Report, Severity};
-use camino::Utf8Path;
 
+use super::additions::Additions;
 use super::causes::Causes;
 use super::dist::{Document, Kind};
-use super::own_files::OwnFiles;
 
 /// The three files of the Fedora CoreOS live system, as `coreos-installer download -f pxe` is told to name them; they
 /// are put beside the scripts by the person who serves them.
 const LIVE: [&str; 3] = ["fcos/kernel", "fcos/initramfs.img", "fcos/rootfs.img"];
 
 /// Compiles every node with people's own files, on all processors. `None` means that errors were reported.
-pub(super) fn compile(
+pub(crate) fn compile(
     cluster: &Cluster,
-    own_files: &OwnFiles,
-    folder: &Utf8Path,
+    additions: &Additions,
     report: &mut Report,
 ) -> Option<Vec<Document>> {
     let compile_some = |nodes: &[Node]| {
         let mut causes = Causes::default();
         let mut findings = Vec::new();
         let compile = |node: &Node| {
-            let extras = own_files.of(cluster, node)?;
-            compile_node(node, &extras, folder, &mut causes, &mut findings)
+            let additions = additions.of(cluster, node)?;
+            compile_node(node, &additions, &mut causes, &mut findings)
         };
         let compiled: Vec<Option<Vec<Document>>> = nodes.iter().map(compile).collect();
         (compiled, causes, findings)
@@ -65,13 +63,12 @@ pub(super) fn compile(
 
 fn compile_node(
     node: &Node,
-    extras: &[Extra],
-    folder: &Utf8Path,
+    additions: &[&Addition],
     causes: &mut Causes,
     findings: &mut Vec<Finding>,
 ) -> Option<Vec<Document>> {
     let name = node.name.as_str();
-    let (config, report) = basalt_butane::compile_node(node, extras, Some(folder));
+    let (config, report) = basalt_butane::compile_node(node, additions);
     for finding in report.into_findings() {
         // Basalt's own part of the config is a file that nobody has.
         match finding.file == format!("{name}.bu") {
@@ -189,8 +186,8 @@ mod tests {
         cluster.nodes[1].haproxy.as_mut().unwrap().monitor_port = 0;
         cluster.butane.clear();
         let mut report = Report::new("cluster.yaml");
-        let own_files = OwnFiles::read(&[], Utf8Path::new("."), &mut report);
-        let documents = compile(&cluster, &own_files, Utf8Path::new("."), &mut report);
+        let additions = Additions::read(&[], ".".into(), &[], &mut report);
+        let documents = compile(&cluster, &additions, &mut report);
         assert!(documents.is_none());
         let found: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), 3, "{report}");

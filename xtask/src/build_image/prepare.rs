@@ -1,54 +1,47 @@
-//! Everything up to the first byte that is written: what the cluster's file says, compiled and looked at.
+//! Everything before the nodes: what the cluster's file says, and the files that it names.
 
 use basalt_image::oci::Base;
 use basalt_model::cluster::{Cluster, Reading};
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
-use super::dist::Document;
-use super::own_files::OwnFiles;
-use super::{base, components, nodes};
-use crate::progress::Progress;
+use super::additions::Additions;
+use super::{base, components};
+
+/// Where pods are unless the cluster's file says otherwise.
+const PODS: &str = "/etc/kubernetes/manifests";
 
 /// What an image and its files are made from.
 pub(crate) struct Prepared {
-    pub(super) cluster: Cluster,
-    pub(super) documents: Vec<Document>,
-    pub(super) base: Base,
+    /// Absent when errors were reported.
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) additions: Additions,
+    /// Absent when it cannot be had, which was reported.
+    pub(super) base: Option<Base>,
 }
 
-/// Reads the cluster and goes through all stages that can run on what was read, so that one run finds everything.
-/// `None` means that errors were reported.
-pub(crate) fn prepare(
-    file: &Utf8Path,
-    bytes: &[u8],
-    folder: &Utf8Path,
-    progress: &Progress,
-) -> (Option<Prepared>, Report) {
+/// Reads the cluster and looks at all that it names, as far as it could be read, so that one run finds everything.
+pub(crate) fn prepare(file: &Utf8Path, bytes: &[u8], folder: &Utf8Path) -> (Prepared, Report) {
     let Reading { cluster, mut report, butane, image } = Reading::of(file.as_str(), bytes);
-    let own_files = OwnFiles::read(&butane, folder, &mut report);
+    let nodes = cluster.iter().flat_map(|cluster| &cluster.nodes);
+    let mut agents: Vec<&str> =
+        nodes.map(|node| node.kubelet.static_pod_directory.as_str()).collect();
+    agents.extend([PODS, basalt_static_pods::CONFIG_DIRECTORY]);
+    agents.sort_unstable();
+    agents.dedup();
+    let additions = Additions::read(&butane, folder, &agents, &mut report);
     let base = image.and_then(|image| {
         components::check(&image, folder, &mut report);
         base(&image, folder, &mut report)
     });
-    let Some(cluster) = cluster else {
-        own_files.check(folder, &mut report);
-        return (None, report);
-    };
-    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, &own_files, folder, &mut report);
-    match (documents, base, report.has_errors()) {
-        (Some(documents), Some(base), false) => {
-            (Some(Prepared { cluster, documents, base }), report)
-        }
-        _ => (None, report),
-    }
+    (Prepared { cluster, additions, base }, report)
 }
 
 #[cfg(test)]
 mod tests {
     use basalt_model::report::Severity;
 
+    use super::super::nodes;
     use super::*;
 
     /// The lab's file with changes, in the lab's folder.
@@ -60,9 +53,11 @@ mod tests {
             assert_eq!(text.matches(from).count(), 1, "{from}");
             text = text.replace(from, to);
         }
-        let quiet = Progress::new(true);
-        let (prepared, report) = prepare("f".into(), text.as_bytes(), folder.into(), &quiet);
-        assert_eq!(prepared.is_none(), !expected.is_empty(), "{report}");
+        let (prepared, mut report) = prepare("f".into(), text.as_bytes(), folder.into());
+        if let Some(cluster) = &prepared.cluster {
+            let compiled = nodes::compile(cluster, &prepared.additions, &mut report);
+            assert_eq!(compiled.is_none() || prepared.base.is_none(), !expected.is_empty());
+        }
         let severe =
             report.sorted().into_iter().filter(|finding| finding.severity == Severity::Error);
         let found: Vec<String> = severe.map(ToString::to_string).collect();

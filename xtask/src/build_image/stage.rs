@@ -70,6 +70,7 @@ impl Stage {
         documents: &[Document],
         archive: &str,
         digest: &str,
+        inputs: Option<String>,
     ) -> Result<Manifest> {
         let documents: BTreeMap<&str, &Document> =
             documents.iter().map(|document| (document.path.as_str(), document)).collect();
@@ -89,9 +90,8 @@ impl Stage {
             let node = document.and_then(|document| document.node.clone());
             artefacts.push(Artefact { path, kind, node, sha256, size, digest });
         }
-        let manifest = Manifest { schema: MANIFEST_SCHEMA, artefacts };
-        let mut text = serde_json::to_vec_pretty(&manifest)?;
-        text.push(b'\n');
+        let manifest = Manifest { schema: MANIFEST_SCHEMA, inputs, artefacts };
+        let text = manifest.to_json()?;
         self.write(MANIFEST, |file| file.write_all(&text))?;
         Ok(manifest)
     }
