@@ -15,6 +15,7 @@ mod design;
 mod differential;
 mod fields;
 mod generate;
+mod odd;
 mod pools;
 mod random;
 mod reference;

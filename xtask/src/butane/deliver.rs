@@ -228,7 +228,7 @@ mod tests {
         to_file(Path::new("/dev/null"), write).unwrap();
         let full = to_file(Path::new("/dev/full"), write).unwrap_err();
         assert_eq!(full.kind(), ErrorKind::StorageFull);
-        for folder in ["/", "/tmp", "/tmp/none/"] {
+        for folder in ["/", "/usr", "/usr/none/"] {
             let refused = to_file(Path::new(folder), write).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::IsADirectory, "{folder}");
         }
