@@ -566,6 +566,21 @@ proptest! {
 }
 
 #[test]
+fn characters_that_yaml_reads_otherwise() {
+    for character in ['\u{7f}', '\u{85}', '\u{2028}', '\u{feff}', '\u{ffff}'] {
+        let unit = format!("#x{character}y");
+        let config = serde_json::json!({
+            "ignition": {"version": "3.4.0"},
+            "systemd": {"units": [{"contents": unit, "name": "a.service"}]},
+        });
+        let text = reversed("a.ign", &config.to_string(), None);
+        let again = compiled("a.bu", text.as_bytes(), Output::Ignition).unwrap();
+        let again: Json = serde_json::from_str(&again).unwrap();
+        assert_eq!(again["systemd"]["units"][0]["contents"], unit.as_str(), "{text}");
+    }
+}
+
+#[test]
 fn foreign_configs_say_the_same() {
     let json = |text: &str| serde_json::from_str::<Json>(text).unwrap();
     for entry in corpus().join("good").read_dir_utf8().unwrap() {

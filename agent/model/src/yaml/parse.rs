@@ -17,6 +17,9 @@ pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The deepest nesting. Values are dropped and walked by recursion, so this bounds the stack.
 pub const MAX_DEPTH: usize = 200;
 
+/// The largest text there is with all aliases written out, in bytes: a few characters can stand for a megabyte.
+const MAX_WRITTEN_OUT: usize = 2 * MAX_BYTES;
+
 /// The most values in one text, and in one document counted as if every alias were written out: a handful of nested
 /// aliases can stand for billions of values. A value takes about a hundred bytes of memory.
 pub const MAX_VALUES: usize = 1_000_000;
@@ -137,12 +140,16 @@ fn place(mark: Mark) -> Place {
 #[derive(Clone, Copy)]
 struct Size {
     values: usize,
+    /// Bytes of text.
+    bytes: usize,
     /// How many lists and mappings are in each other.
     depth: usize,
 }
 
 impl Size {
-    const SCALAR: Size = Size { values: 1, depth: 0 };
+    fn of_scalar(text: &str) -> Size {
+        Size { values: 1, bytes: text.len(), depth: 0 }
+    }
 }
 
 /// A value that other values may be named by.
@@ -267,7 +274,8 @@ impl<'r> Builder<'r> {
                     take_back_line_end(&mut value, self.last_line_is_blank);
                 }
                 let scalar = Scalar { text: value, style: scalar_style(style) };
-                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, Size::SCALAR)
+                let size = Size::of_scalar(&scalar.text);
+                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, size)
             }
             EventData::SequenceStart { anchor, tag, .. } => self.start(place, tag, anchor, false),
             EventData::MappingStart { anchor, tag, .. } => self.start(place, tag, anchor, true),
@@ -318,7 +326,7 @@ impl<'r> Builder<'r> {
             anchor,
             items: Vec::new(),
             is_map,
-            size: Size { values: 1, depth: 1 },
+            size: Size { values: 1, bytes: 0, depth: 1 },
         });
         Some(())
     }
@@ -337,7 +345,15 @@ impl<'r> Builder<'r> {
         match self.open.last_mut() {
             Some(parent) => {
                 parent.size.values = parent.size.values.saturating_add(size.values);
+                parent.size.bytes = parent.size.bytes.saturating_add(size.bytes);
                 parent.size.depth = parent.size.depth.max(size.depth + 1);
+                if parent.size.bytes > MAX_WRITTEN_OUT {
+                    self.error(
+                        yaml.place,
+                        &format!("more than {MAX_WRITTEN_OUT} bytes with all aliases written out"),
+                    );
+                    return None;
+                }
                 if parent.size.values > MAX_VALUES {
                     self.error(
                         yaml.place,
@@ -447,6 +463,11 @@ mod tests {
         let mut report = Report::new("f");
         assert!(parse(bomb.as_bytes(), &mut report).is_none());
         assert!(report.to_string().contains("values with all aliases written out"), "{report}");
+        let long = "x".repeat(1024 * 1024);
+        let text = format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(65));
+        let mut report = Report::new("f");
+        assert!(parse(text.as_bytes(), &mut report).is_none());
+        assert!(report.to_string().contains("bytes with all aliases written out"), "{report}");
         // None of these lists is too long by itself.
         let half = "a,".repeat(MAX_VALUES / 2 + 1);
         let mut report = Report::new("f");
