@@ -10,9 +10,9 @@ use basalt_butane::targets;
 use basalt_model::decode::{closest, list};
 
 use super::deliver::deliver;
-use super::visible::visible;
 use super::{USAGE, say};
 use crate::FAILED;
+use crate::visible::visible;
 
 /// Stands for all schemas.
 const ALL: &str = "all";

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use basalt_butane::{Readers, Source, ValuesFile};
 
 use super::arguments::names_stdin;
-use super::visible::visible;
 use crate::progress::Progress;
+use crate::visible::visible;
 
 /// The most that is read of one file, in bytes: a pipe or device may have no end.
 const MAX_BYTES: u64 = 100_000_000;

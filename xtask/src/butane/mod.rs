@@ -10,7 +10,6 @@ mod excerpt;
 mod input;
 mod overrides;
 mod size;
-mod visible;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,10 +22,10 @@ use basalt_butane::{
 };
 use basalt_model::report::{Report, Severity};
 
+use crate::visible::visible;
 pub(crate) use arguments::Arguments;
 use deliver::deliver;
 use input::Input;
-use visible::visible;
 
 use crate::progress::Progress;
 use crate::{FAILED, cli};
