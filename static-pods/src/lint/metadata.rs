@@ -195,7 +195,11 @@ fn owners(owners: &At<'_>, sink: &mut Sink<'_>) {
 
 fn finalizers(finalizers: &At<'_>, sink: &mut Sink<'_>) {
     for finalizer in finalizers.items() {
-        sink.named("metadata", &finalizer, names::qualified(finalizer.text()));
+        let name = finalizer.text();
+        let is_known = ["kubernetes", "orphan", "foregroundDeletion"].contains(&name);
+        let wrong = names::qualified(name)
+            .or((!is_known && !name.contains('/')).then_some("has no DNS name and `/` before it"));
+        sink.named("metadata", &finalizer, wrong);
     }
     let texts = finalizers.texts();
     if ["orphan", "foregroundDeletion"].iter().all(|name| texts.contains(name)) {

@@ -29,7 +29,12 @@ fn references(spec: &At<'_>, sink: &mut Sink<'_>) {
         sink.named("service-account", at, names::dns_subdomain(at.text()));
     }
     for secret in spec.get("imagePullSecrets").items() {
-        reference(&secret, "a Secret", sink);
+        if secret.get("name").text().is_empty() {
+            let message = "names no Secret";
+            sink.add(Effect::Questionable, "api-reference", &secret, message, "remove it");
+        } else {
+            reference(&secret, "a Secret", sink);
+        }
     }
     let claims = spec.get("resourceClaims");
     if !claims.items().is_empty() {

@@ -174,14 +174,11 @@ impl Resolver<'_, '_> {
         let resolved = || resolve(&scalar.text);
         let value = match tag {
             None if scalar.style == ScalarStyle::Plain => resolved(),
-            Some("int") => Some(resolved()).flatten().filter(|value| is_integer(value)),
+            Some("int") => resolved().filter(is_integer),
             Some("float") => resolved().filter(|value| matches!(value, Value::Number(_))),
             Some("bool") => resolved().filter(|value| matches!(value, Value::Flag(_))),
             Some("null") => resolved().filter(|value| matches!(value, Value::Null)),
-            Some("binary") => match decode_base64(&scalar.text) {
-                Some(text) => Some(Value::Text(text)),
-                None => None,
-            },
+            Some("binary") => decode_base64(&scalar.text).map(Value::Text),
             // Every other tag, and quotes, make a text.
             None | Some(_) => return Value::Text(scalar.text.clone()),
         };
@@ -294,7 +291,7 @@ fn decode_base64(text: &str) -> Option<String> {
     let mut count = 0;
     let packed: String =
         text.chars().filter(|character| !matches!(character, '\n' | '\r')).collect();
-    if packed.len() % 4 != 0 {
+    if !packed.len().is_multiple_of(4) {
         return None;
     }
     let body = packed.trim_end_matches('=');

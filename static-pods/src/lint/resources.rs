@@ -73,8 +73,7 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
     if let Some((amount, at)) = limit_of.get("memory") {
         memory_limit(*amount, at, sink);
     }
-    if let Some((amount, at)) = request_of.get("memory").filter(|(amount, _)| !amount.is_whole()) {
-        let _ = amount;
+    if let Some((_, at)) = request_of.get("memory").filter(|(amount, _)| !amount.is_whole()) {
         let message = "thousandths of a byte: `m` is not `M`";
         sink.add(Effect::Questionable, "memory", at, message, "write `M` or `Mi`");
     }
@@ -99,7 +98,7 @@ fn value(name: &str, amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
         sink.refused("resource-value", at, message, "write a whole number");
     } else if let Some(size) = name.strip_prefix(HUGE_PAGES) {
         let size = Quantity::parse(size).filter(|size| size.nanos > 0 && size.is_whole());
-        if !size.is_some_and(|size| rounded_up(amount) % rounded_up(size) == 0) {
+        if size.is_none_or(|size| rounded_up(amount) % rounded_up(size) != 0) {
             let message = "not a multiple of the size of these pages";
             sink.refused("resource-value", at, message, "write a multiple of it");
         } else {

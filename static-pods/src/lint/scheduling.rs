@@ -122,12 +122,13 @@ fn weight(term: &At<'_>, sink: &mut Sink<'_>) {
     sink.in_range("affinity", &weight, 1, 100);
 }
 
+/// Whether any is true; `None` where one may be.
 fn any(all: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    all.fold(Some(false), |any, one| match (any, one) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
-    })
+    let all: Vec<Option<bool>> = all.collect();
+    if all.contains(&Some(true)) {
+        return Some(true);
+    }
+    if all.contains(&None) { None } else { Some(false) }
 }
 
 fn term_matches(term: &At<'_>) -> Option<bool> {
