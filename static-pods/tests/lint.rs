@@ -2,6 +2,8 @@
 //!
 //! `findings.txt` says what is found in the latter; write it anew with `UPDATE_EXPECT=1`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
