@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{bench, build_image, butane, fuzz, generate, peers, test};
+use crate::{bench, build_image, butane, fuzz, generate, peers, pods, test};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -36,6 +36,8 @@ pub(crate) enum BuildVerb {
     BuildImage(build_image::Arguments),
     // A comment here would take the place of all that its arguments say about the verb.
     Butane(butane::Arguments),
+    /// Check static pods.
+    Pods(pods::Arguments),
 }
 
 /// What keeps the project in order.
@@ -111,6 +113,7 @@ mod tests {
             Build:
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
               butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
+              pods          Check static pods
 
             Chores:
               peers         Install or build the real programs that tests run against ours

@@ -12,10 +12,12 @@ mod fuzz;
 mod generate;
 mod output;
 mod peers;
+mod pods;
 mod progress;
 mod source;
 mod table;
 mod test;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             build_image::run(&arguments, &progress)
         }
         cli::Verb::Build(cli::BuildVerb::Butane(arguments)) => butane::run(&arguments, &progress),
+        cli::Verb::Build(cli::BuildVerb::Pods(arguments)) => pods::run(&arguments),
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-use super::visible::visible;
 use crate::FAILED;
 use crate::output::{self, Readers};
+use crate::visible::visible;
 
 /// How many symbolic links are followed, as in the kernel.
 const MAX_LINKS: usize = 40;

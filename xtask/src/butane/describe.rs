@@ -11,9 +11,9 @@ use basalt_model::decode::{closest, list};
 
 use super::USAGE;
 use super::deliver::deliver;
-use super::visible::visible;
 use crate::FAILED;
 use crate::output::say;
+use crate::visible::visible;
 
 /// Stands for all schemas.
 const ALL: &str = "all";

@@ -10,8 +10,8 @@ use basalt_butane::{Readers, Source, ValuesFile};
 use basalt_model::yaml;
 
 use super::arguments::names_stdin;
-use super::visible::visible;
 use crate::progress::Progress;
+use crate::visible::visible;
 
 /// The most that is read of one file, in bytes: a pipe or device may have no end.
 const MAX_BYTES: u64 = yaml::MAX_BYTES as u64;

@@ -10,7 +10,6 @@ mod excerpt;
 mod input;
 mod overrides;
 mod size;
-mod visible;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,10 +21,10 @@ use basalt_butane::{
 };
 use basalt_model::report::{Report, Severity};
 
+use crate::visible::visible;
 pub(crate) use arguments::Arguments;
 use deliver::deliver;
 use input::Input;
-use visible::visible;
 
 use crate::output::say;
 use crate::progress::Progress;

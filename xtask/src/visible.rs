@@ -12,7 +12,7 @@ const MOST: usize = 1000;
 const TAB: &str = "    ";
 
 /// The text with escapes for what is not seen: `\n`, `\u{1b}`.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) && text.len() <= MOST {
         return Cow::Borrowed(text);
     }
@@ -37,7 +37,7 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 
 /// Appends a character of a line to what is shown of it, and gives the columns that it takes. What is not seen gets a
 /// sign of one column.
-pub(super) fn push(shown: &mut String, character: char) -> usize {
+pub(crate) fn push(shown: &mut String, character: char) -> usize {
     let sign = match character {
         '\t' => {
             shown.push_str(TAB);
