@@ -29,11 +29,14 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
 fn name(metadata: &At<'_>, sink: &mut Sink<'_>) {
     let (name, namespace) = (metadata.get("name"), metadata.get("namespace"));
     let generated = metadata.get("generateName");
-    // A prefix may end in a dash, which stands for the part that would follow.
+    // A prefix may end in a dash: Kubernetes puts an `a` in place of it, and of the character before it.
     let prefix = generated.text();
     let prefix_as_name = match prefix.strip_suffix('-') {
-        Some(rest) => format!("{rest}a"),
-        None => prefix.to_owned(),
+        Some(rest) if !rest.is_empty() => {
+            let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
+            format!("{}a", &rest[..end])
+        }
+        _ => prefix.to_owned(),
     };
     if !prefix.is_empty() {
         sink.named("pod-name", &generated, names::dns_subdomain(&prefix_as_name));

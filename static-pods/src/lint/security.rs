@@ -16,6 +16,12 @@ pub(super) fn check_pod(pod: &At<'_>, sink: &mut Sink<'_>) {
     for group in context.get("supplementalGroups").items() {
         sink.in_range("user-id", &group, 0, MOST_ID);
     }
+    let group = context.get("runAsGroup");
+    if group.is_set() && !context.get("runAsUser").is_set() {
+        let message = "the runtime makes no sandbox for a pod with a group and no user";
+        let remedy = "set the pod's `runAsUser` too, or set the group in the containers";
+        sink.add(Effect::NeverStarts, "run-as-group", &group, message, remedy);
+    }
     let policy = |field, known: &[&str], sink: &mut Sink<'_>| {
         sink.one_of_if_set("security-policy", &context.get(field), known);
     };

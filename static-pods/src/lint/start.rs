@@ -9,6 +9,7 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
     let all = containers(&spec);
     for (_, container) in &all {
         working_folder(container, sink);
+        termination_message(container, sink);
         expressions(container, sink);
         null_characters(container, sink);
     }
@@ -21,6 +22,15 @@ fn working_folder(container: &At<'_>, sink: &mut Sink<'_>) {
     if !folder.text().is_empty() && !folder.text().starts_with('/') {
         let message = format!("`{}` is not an absolute path", beginning(folder.text()));
         sink.add(Effect::NeverStarts, "working-dir", &folder, message, "start it with `/`");
+    }
+}
+
+/// The kubelet mounts a file of its own there.
+fn termination_message(container: &At<'_>, sink: &mut Sink<'_>) {
+    let path = container.get("terminationMessagePath");
+    if !path.text().is_empty() && path.text().trim_matches('/').is_empty() {
+        let message = "a file cannot be mounted on the root of the container";
+        sink.add(Effect::NeverStarts, "termination-message", &path, message, "name a file");
     }
 }
 
