@@ -5,6 +5,7 @@
 //! A node's life in the lab is then [`tree`] (a root tree of its own), [`ignition`] (the first boot's work on it) and
 //! [`namespaces`] (systemd as pid 1 over it), with [`wait`] for every state that takes its time. [`pod_host`] gives it
 //! containerd and a kubelet, [`images`] something for them to run, [`network`] a wire to others.
+//! [`fleet`] is all of it at once: nodes from a `cluster.yaml`.
 
 pub mod cache;
 mod cgroup;
@@ -12,6 +13,7 @@ pub mod checkout;
 pub mod command;
 mod console;
 pub mod dist;
+pub mod fleet;
 pub mod ignition;
 pub mod images;
 pub mod namespaces;

@@ -49,6 +49,17 @@ OOMScoreAdjust=-999
 WantedBy=multi-user.target
 ";
 
+const IMAGES_UNIT: &str = "[Unit]
+Description=Images for the lab's pods
+Requires=containerd.service
+After=containerd.service
+Before=kubelet.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /etc/lab-images.sh
+";
+
 /// The part of the kubelet's configuration that is the lab's: it shares a kernel of any age with its host.
 const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -152,6 +163,44 @@ impl PodHost {
             bail!("{error}:\n{}", String::from_utf8_lossy(&journal.stdout));
         }
         Ok(())
+    }
+
+    /// Has a tree give containerd the pause image and `images` at each boot, before the kubelet starts.
+    ///
+    /// # Errors
+    /// When the tree cannot be written to.
+    pub fn preload(&self, tree: &Tree, images: &[&PodImage]) -> Result<()> {
+        let mut script = String::from("set -e\n");
+        fs::create_dir_all(tree.path(ARCHIVES))?;
+        for image in images.iter().chain([&&self.pause]) {
+            let file = image.archive.file_name().context("an archive is a file")?;
+            let inside = PathBuf::from(ARCHIVES).join(file);
+            fs::copy(&image.archive, tree.path(ARCHIVES).join(file))?;
+            let mut ctr = |arguments: &[&str]| {
+                script.push_str(&format!("ctr {NAMESPACE} {}\n", arguments.join(" ")));
+                Ok(String::new())
+            };
+            images::import(&mut ctr, image, &inside.display().to_string())?;
+        }
+        tree.write("/etc/lab-images.sh", script, 0o644)?;
+        tree.write("/etc/systemd/system/lab-images.service", IMAGES_UNIT, 0o644)?;
+        for (target, unit) in [
+            ("kubelet.service.requires", "lab-images.service"),
+            ("multi-user.target.wants", "kubelet.service"),
+        ] {
+            let folder = tree.path("/etc/systemd/system").join(target);
+            fs::create_dir_all(&folder)?;
+            let link = folder.join(unit);
+            if fs::symlink_metadata(&link).is_err() {
+                std::os::unix::fs::symlink(PathBuf::from("/etc/systemd/system").join(unit), link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The image of every pod's first container.
+    pub fn pause(&self) -> &PodImage {
+        &self.pause
     }
 
     fn containerd_config(&self) -> String {
