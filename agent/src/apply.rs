@@ -103,7 +103,9 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
                 DirectoryRole::State | DirectoryRole::Quarantine => {
                     ensure_own_directory(&path, with_mode(mode))
                 }
-                DirectoryRole::Manifests => ensure_directory(&path, with_mode(mode)),
+                DirectoryRole::Manifests => {
+                    ensure_directory(&host.real(step.path()), with_mode(mode))
+                }
                 DirectoryRole::Config => ensure_own_directory(&path, for_pods(mode)),
             }
         }
@@ -117,7 +119,7 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         | Step::RemoveManifest { .. }
         | Step::RemoveConfigFile { .. } => files::remove(&path),
         Step::RemoveConfigDirectory { .. } => files::remove_directory(&path),
-        Step::Quarantine { to, .. } => files::move_into(&path, &host.path(to)).map(drop),
+        Step::Quarantine { to, .. } => files::move_into(&path, &host.real(to)).map(drop),
         Step::WriteConfigFile { mode, contents, .. } => {
             files::replace(&path, contents.as_bytes(), for_pods(*mode))
         }

@@ -11,8 +11,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// /etc/basalt/pods and their manifests into the directory that the kubelet reads, and keeps both as they should be. Each
 /// file appears whole or not at all.
 ///
-/// An older generation of node.json is refused, and so is other content under the generation that was accepted; whenever
-/// node.json is missing, faulty or refused, the node keeps what was accepted before, and `status` says why.
+/// The node.json of another machine is refused once one was accepted, and so are an older generation and other content
+/// under the generation that was accepted; whenever node.json is missing, faulty or refused, the node keeps what was
+/// accepted before, and `status` says why.
 #[derive(Debug, Parser)]
 #[command(name = "basalt-agent", version, max_term_width = 100)]
 #[command(after_help = "\
@@ -32,7 +33,7 @@ pub(crate) struct Arguments {
     /// Work on the node whose file system starts at DIR
     ///
     /// Every path the agent reads or writes is taken below this directory, the socket of the system bus included. What it
-    /// writes belongs to the owner of DIR.
+    /// writes belongs to the owner of DIR. Symbolic links are followed as after chroot(2), so none leads out of DIR.
     #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "BASALT_ROOT")]
     pub(crate) root: Utf8PathBuf,
 

@@ -102,7 +102,7 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
     loop {
         watcher.forget();
         let mut directories = survey(host).directories(host);
-        directories.insert(host.path(RUN_DIRECTORY));
+        directories.insert(host.real(RUN_DIRECTORY));
         // What cannot be watched is looked at by the timer.
         let _ = watcher.watch(&directories);
         let status = status::status(host).await;

@@ -1,6 +1,6 @@
 //! What the node is to be: takes what is on disk, gives the node to obey and its pods. Pure.
 //!
-//! `node.json` is not obeyed blindly. An older generation is refused, and so is other content under the generation that
+//! `node.json` is not obeyed blindly. Another machine's is refused, an older generation is refused, and so is other content under the generation that
 //! was accepted already; whenever `node.json` cannot be obeyed, the copy of the last accepted one is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,11 @@ pub(crate) enum Problem {
         "no static pods can be made from `{NODE_JSON_PATH}`, generation {generation}: {reason}"
     )]
     Unrenderable { generation: u64, reason: String },
+    /// It is another machine's.
+    #[error(
+        "`{NODE_JSON_PATH}` is of `{offered}`, and this is `{accepted}`: another machine's node is not obeyed"
+    )]
+    OtherNode { offered: String, accepted: String },
     /// The generation went back.
     #[error(
         "`{NODE_JSON_PATH}` has generation {offered}, older than the accepted generation {accepted}"
@@ -110,6 +115,9 @@ impl Problem {
             Problem::Unreadable { .. } => {
                 format!("make `{NODE_JSON_PATH}` a regular file that root can read")
             }
+            Problem::OtherNode { accepted, .. } => format!(
+                "put the node.json of `{accepted}` there; a machine that is to become another is installed anew"
+            ),
             Problem::Older { accepted, .. } => format!(
                 "to go back to an earlier state, raise `generation` in cluster.yaml above \
                  {accepted} and build again"
@@ -224,6 +232,13 @@ fn judge(
         pods: Vec::new(),
         acceptance,
     };
+    // Two machines that hold one node's addresses would take each other's network down.
+    if let Some((accepted, _)) = copy {
+        let name = |node: &Node| format!("{}/{}", node.cluster, node.name);
+        if name(&node) != name(accepted) {
+            return Err(Problem::OtherNode { offered: name(&node), accepted: name(accepted) });
+        }
+    }
     if let Some(accepted) = accepted {
         if digest == accepted.sha256 {
             let acceptance = match copy {
@@ -350,6 +365,7 @@ pub(crate) mod tests {
         let (four, five) = (node_json(4, "a"), node_json(5, "a"));
         let other = node_json(5, "b");
         let respaced = five.replace("\n", " ");
+        let six = node_json(6, "a");
         let (unlucky, broken) = (node_json(13, "a"), "{\n  \"schema\": 1,\n  nope");
         let none = || TextSeen::Missing;
         let gone = || Unreadable("EIO".to_owned());
@@ -369,6 +385,19 @@ pub(crate) mod tests {
         check(text(&four), text(&five), ledger_of(&five), (Some((5, Recorded)), older));
         let same = "`/etc/basalt/node.json` has the accepted generation 5 with other content: ";
         check(text(&other), text(&five), ledger_of(&five), (Some((5, Recorded)), same));
+        // Another machine's, in this cluster or another, whatever its generation; the first one is taken as it is.
+        let renamed = six.replacen("\"name\": \"n1\"", "\"name\": \"n2\"", 1);
+        let moved = six.replacen("\"cluster\": \"lab\"", "\"cluster\": \"other\"", 1);
+        for (other, name) in [(&renamed, "lab/n2"), (&moved, "other/n1")] {
+            let problem = format!("`/etc/basalt/node.json` is of `{name}`, and this is `lab/n1`: ");
+            check(text(other), text(&five), ledger_of(&five), (Some((5, Recorded)), &problem));
+            check(text(other), text(&five), Missing, (Some((5, New)), &problem));
+            check(text(other), none(), Missing, (Some((6, New)), ""));
+        }
+        // A static pod directory that is not the agent's.
+        let usr = six.replacen("/etc/kubernetes/manifests", "/usr", 1);
+        let place = "/etc/basalt/node.json:";
+        check(text(&usr), text(&five), ledger_of(&five), (Some((5, Recorded)), place));
         // Unusable: the accepted one stays.
         let place = "/etc/basalt/node.json:3:3: ";
         check(text(broken), text(&five), ledger_of(&five), (Some((5, Recorded)), place));

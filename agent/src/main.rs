@@ -30,7 +30,13 @@ use crate::cli::{Arguments, Command};
 use crate::commands::CommandError;
 use crate::host::Host;
 
+/// By this an image build knows the program, and its version, in a file that it cannot run: the machines may have
+/// another architecture. See `xtask/src/build_image/agent.rs`.
+const IDENTITY: &str = concat!("program/basalt-agent/", env!("CARGO_PKG_VERSION"), "/");
+
 fn main() -> ExitCode {
+    // Used, or the linker would leave it out.
+    std::hint::black_box(IDENTITY);
     let arguments = Arguments::parse();
     match start(arguments) {
         Ok(code) => code,

@@ -118,7 +118,7 @@ impl Looking<'_> {
         if self.seen.entries.contains_key(path) {
             return;
         }
-        match look::entry(&self.host.path(path), read_as) {
+        match look::entry(self.host, &self.host.path(path), read_as) {
             Ok(Some(entry)) => {
                 self.seen.entries.insert(path.to_owned(), entry);
             }
@@ -129,12 +129,12 @@ impl Looking<'_> {
 
     /// The static pod directory. It may be a symbolic link; then it is what the link leads to that counts.
     fn manifests(&mut self, directory: &str) {
-        let real = match self.host.path(directory).canonicalize_utf8() {
+        let real = match self.host.real(directory).canonicalize_utf8() {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.hide(directory, &error),
         };
-        match look::entry(&real, ReadAs::Bytes) {
+        match look::entry(self.host, &real, ReadAs::Bytes) {
             Ok(Some(entry)) => self.seen.entries.insert(directory.to_owned(), entry),
             Ok(None) => return,
             Err(error) => return self.hide(directory, &error),
@@ -157,7 +157,7 @@ impl Looking<'_> {
 
     /// Adds the entries of one directory and returns those that are directories themselves.
     fn list(&mut self, real: &Utf8Path, directory: &str, read_as: ReadAs) -> Vec<String> {
-        let listing = match look::listing(real, read_as) {
+        let listing = match look::listing(self.host, real, read_as) {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Vec::new(),
             Err(error) => {
@@ -186,7 +186,7 @@ impl Looking<'_> {
 
     /// Left-overs alone: nothing else in there is compared with anything.
     fn leftovers_in(&mut self, directory: &str) {
-        let Ok(entries) = self.host.path(directory).read_dir_utf8() else { return };
+        let Ok(entries) = self.host.real(directory).read_dir_utf8() else { return };
         for entry in entries.flatten().filter(|entry| is_temporary_name(entry.file_name())) {
             self.seen.leftovers.push(format!("{directory}/{}", entry.file_name()));
         }

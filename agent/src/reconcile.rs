@@ -88,7 +88,7 @@ impl Survey {
             .chain(settings::DIRECTORIES)
             .chain(folders)
             .chain(manifests)
-            .map(|path| host.path(path))
+            .map(|path| host.real(path))
             .collect()
     }
 }

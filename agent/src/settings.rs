@@ -144,7 +144,7 @@ pub(crate) fn load(host: &Host) -> Loaded {
     let mut fragments = BTreeMap::new();
     let mut faults = Vec::new();
     for directory in DIRECTORIES {
-        let entries = match host.path(directory).read_dir_utf8() {
+        let entries = match host.real(directory).read_dir_utf8() {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => {
@@ -158,8 +158,8 @@ pub(crate) fn load(host: &Host) -> Loaded {
                 continue;
             }
             // Through a link, since masking with /dev/null and linking to a shared file are both usual.
-            let text = entry
-                .path()
+            let text = host
+                .real(&format!("{directory}/{name}"))
                 .canonicalize_utf8()
                 .and_then(|path| look::read(&path))
                 .map_err(|error| error.to_string())

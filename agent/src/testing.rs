@@ -8,12 +8,12 @@ use crate::desired::{Acceptance, Desired};
 use crate::host::Host;
 use crate::host::look::sha256;
 
-/// A `node.json` of this generation, without pods; the cluster's name makes its content differ.
-pub(crate) fn node_json(generation: u64, cluster: &str) -> String {
+/// A `node.json` of this generation, without pods; the role makes its content differ.
+pub(crate) fn node_json(generation: u64, role: &str) -> String {
     let text = include_str!("../../static-pods/tests/lab/n1.json");
     let mut node = Node::from_json("n1.json", text).unwrap();
     node.generation = generation;
-    node.cluster = cluster.parse().unwrap();
+    node.role = role.parse().unwrap();
     (node.haproxy, node.keepalived, node.vault_agent) = (None, None, None);
     node.to_json()
 }

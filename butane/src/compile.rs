@@ -97,8 +97,21 @@ impl Compiled {
 pub enum Warnings {
     /// It is reported.
     Allowed,
+    /// It is reported, but a key that Butane does not know is an error: what is written there would be lost.
+    AllowedButForUnknownKeys,
     /// It is an error (`--strict`).
     Refused,
+}
+
+impl Warnings {
+    /// Findings about `file`, with unknown keys as what they are.
+    pub(crate) fn findings(self, file: &str) -> Findings {
+        match self {
+            Warnings::AllowedButForUnknownKeys => Findings::new(file).refuse_unknown_keys(),
+            // What is refused in the end is a warning until then.
+            Warnings::Allowed | Warnings::Refused => Findings::new(file),
+        }
+    }
 }
 
 /// Compiles one Butane config. `file` is only used to name the text in findings.
@@ -126,6 +139,8 @@ pub(crate) struct Lowered {
     pub variant: Origin,
     /// The [`ONE_PIECE`] sections that were written.
     pub one_piece: Vec<(&'static str, Origin)>,
+    /// The files and folders of the build machine that were named.
+    pub local: Vec<String>,
 }
 
 /// Sections whose parts become other things together than each alone, so that what was made of two cannot be merged.
@@ -151,6 +166,8 @@ pub(crate) fn lower_document(
             Output::Ignition => machine_config::check_left_out(&written, check),
         });
     }
+    let mut local = Vec::new();
+    gather_local(&written, &mut local);
     let mut context = Context { files_dir: options.files_dir, target, findings };
     let mut config = lower(&written, &CONFIG, &mut context);
     set_version(&written, &mut config, target);
@@ -165,7 +182,20 @@ pub(crate) fn lower_document(
         beside: machine_config::beside(&written),
         variant: written.place_of("variant"),
         one_piece: one_piece.collect(),
+        local,
     })
+}
+
+/// The values of all fields that name something on the build machine.
+fn gather_local(tree: &Tree, local: &mut Vec<String>) {
+    for (name, value) in tree.entries() {
+        if *name == "local" || name.ends_with("_local") {
+            let texts = std::iter::once(value).chain(value.list());
+            local.extend(texts.filter_map(Tree::as_text).map(|text| text.to_string()));
+        }
+        gather_local(value, local);
+    }
+    tree.list().iter().for_each(|item| gather_local(item, local));
 }
 
 fn set_version(written: &Tree, config: &mut Tree, target: &Target) {
@@ -227,7 +257,7 @@ pub(crate) fn settle(findings: Findings, warnings: Warnings) -> Report {
             continue;
         }
         let severity = match warnings {
-            Warnings::Allowed => finding.severity,
+            Warnings::Allowed | Warnings::AllowedButForUnknownKeys => finding.severity,
             Warnings::Refused => Severity::Error,
         };
         let new = match severity {
@@ -237,6 +267,9 @@ pub(crate) fn settle(findings: Findings, warnings: Warnings) -> Report {
         new.file.clone_from(&finding.file);
         new.hint.clone_from(&finding.hint);
         last = Some(finding);
+    }
+    if findings.0.is_cut_short() {
+        report.cut_short();
     }
     report
 }

@@ -301,8 +301,9 @@ impl Decoder<'_> {
     }
 
     fn unknown(&mut self, ty: &'static Type, name: &str, origin: Origin) {
-        let finding = self.findings.warning(&origin, format!("{} has no `{name}`", ty.name));
-        if let Some(hint) = unknown::key(ty, name, self.language) {
+        let is_cut_short = self.findings.0.is_cut_short();
+        let finding = self.findings.unknown_key(&origin, format!("{} has no `{name}`", ty.name));
+        if !is_cut_short && let Some(hint) = unknown::key(ty, name, self.language) {
             finding.hint(hint);
         }
     }

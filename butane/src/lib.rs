@@ -38,7 +38,7 @@ mod version;
 
 pub use compile::{Compiled, Layout, Options, Output, Warnings, compile};
 pub use compose::{Composed, Override, OverrideKind, Source, Statement, compile_all};
-pub use node_config::{Extra, NodeConfig, compile_node};
+pub use node_config::{Addition, Extra, NodeConfig, compile_node};
 pub use output::IgnitionConfig;
 pub use reverse::{ReverseOptions, reverse};
 pub use variables::{Readers, Values, ValuesFile};

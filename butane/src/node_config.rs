@@ -4,10 +4,11 @@ use basalt_model::node::Node;
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
-use crate::compile::{Layout, Lowered, Options, Output, Warnings, finish, judge};
+use crate::compile::{Layout, Lowered, Options, Output, Warnings, finish, judge, settle};
 use crate::compose::{Source, join, lower_file};
 use crate::merge::{Change, ChangeKind};
 use crate::node;
+use crate::output::IgnitionConfig;
 use crate::tree::{Findings, Tree};
 use crate::version::Target;
 
@@ -29,29 +30,64 @@ pub struct NodeConfig {
     pub ignition: String,
 }
 
-/// Compiles the config of `node` together with `extras`, whose local files are below `files_dir`.
+/// What people's file adds to the config of every node that names it. It is read once, however many these are.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    parts: Vec<Lowered>,
+}
+
+impl Addition {
+    /// Reads a file and what it takes from below `files_dir`. The addition is there when the report has no errors.
+    ///
+    /// A key that Butane does not know is an error, since what was written there would be missing on the node. `agents`
+    /// are the folders whose files the agent writes: a file in there is warned of.
+    pub fn read(
+        extra: &Extra,
+        files_dir: Option<&Utf8Path>,
+        agents: &[&str],
+    ) -> (Option<Addition>, Report) {
+        let warnings = Warnings::AllowedButForUnknownKeys;
+        let options = Options { files_dir, warnings, output: Output::Ignition };
+        let mut findings = Findings::new(&extra.file);
+        let source = Source { file: &extra.file, bytes: &extra.bytes };
+        let parts = lower_file(source, &options, &mut findings);
+        for part in &parts {
+            refuse_replacement(&part.config, &mut findings);
+            agents.iter().for_each(|folder| warn_of_files_in(folder, &part.config, &mut findings));
+        }
+        let report = settle(findings, warnings);
+        let addition = (!report.has_errors()).then_some(Addition { parts });
+        (addition, report)
+    }
+
+    /// All that goes into nodes' configs, with the contents of local files: the same text means the same configs.
+    pub fn text(&self) -> String {
+        let text = |part: &Lowered| IgnitionConfig::new(part.config.clone(), part.target).to_json();
+        self.parts.iter().map(text).collect()
+    }
+
+    /// The local files and folders that it names, below the files directory.
+    pub fn local_paths(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().flat_map(|part| &part.local).map(String::as_str)
+    }
+}
+
+/// Compiles the config of `node` together with `additions`.
 ///
-/// The extras are merged in by Ignition's rules, in order. None may change what Basalt or an earlier one has written:
-/// that is an error at the place of the change, since the cluster's file would say one thing and the node do another.
-pub fn compile_node(
-    node: &Node,
-    extras: &[Extra],
-    files_dir: Option<&Utf8Path>,
-) -> (Option<NodeConfig>, Report) {
+/// They are merged in by Ignition's rules, in order. None may change what Basalt or an earlier one has written: that is
+/// an error at the place of the change, since the cluster's file would say one thing and the node do another.
+pub fn compile_node(node: &Node, additions: &[&Addition]) -> (Option<NodeConfig>, Report) {
     let butane = node::butane(node);
     let file = format!("{}.bu", node.name);
     let mut findings = Findings::new(&file);
-    let options = Options { files_dir, warnings: Warnings::Allowed, output: Output::Ignition };
+    let options =
+        Options { files_dir: None, warnings: Warnings::Allowed, output: Output::Ignition };
     let own = Source { file: &file, bytes: butane.as_bytes() };
-    let mut parts = lower_file(own, &Options { files_dir: None, ..options }, &mut findings);
+    let mut parts = lower_file(own, &options, &mut findings);
     let target = parts.first().map(|base| base.target);
-    for extra in extras {
-        let source = Source { file: &extra.file, bytes: &extra.bytes };
-        for part in lower_file(source, &options, &mut findings) {
-            if target.is_some_and(|target| refuse_target(&part, target, &mut findings)) {
-                refuse_replacement(&part.config, &mut findings);
-                parts.push(part);
-            }
+    for part in additions.iter().flat_map(|addition| &addition.parts) {
+        if target.is_some_and(|target| refuse_target(part, target, &mut findings)) {
+            parts.push(part.clone());
         }
     }
     let joined = join(parts, &mut findings).map(|(joined, changes)| {
@@ -62,6 +98,26 @@ pub fn compile_node(
     let (config, report) = finish(joined, findings, &options);
     let config = config.map(|config| NodeConfig { butane, ignition: config.text(Layout::Pretty) });
     (config, report)
+}
+
+/// The agent writes the files in there, and reports all others or moves them away.
+fn warn_of_files_in(folder: &str, config: &Tree, findings: &mut Findings) {
+    let Some(storage) = config.get("storage") else { return };
+    for list in ["files", "links", "directories"] {
+        for item in storage.items(list) {
+            let Some(path) = item.text("path") else { continue };
+            let below = path.strip_prefix(folder);
+            let is_in = below.is_some_and(|rest| rest.starts_with('/'));
+            if is_in || (below == Some("") && list != "directories") {
+                findings
+                    .warning(
+                        &item.place_of("path"),
+                        format!("`{folder}` is the agent's: it does not know of this, and reports it or moves it away"),
+                    )
+                    .hint("put it elsewhere, or declare the pod in the cluster's file");
+            }
+        }
+    }
 }
 
 /// What is merged is written to the same specification, and for the same operating system.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use basalt_model::report::{Finding, Place, Report};
+use basalt_model::report::{Finding, Place, Report, Severity};
 
 use crate::data::Data;
 
@@ -240,21 +240,28 @@ fn snake_case(name: &str) -> String {
 
 /// What was found, each with the file it concerns.
 ///
-/// What is said of a value that is missing belongs where null stands for it: the second part knows where that is.
+/// What is said of a value that is missing belongs where null stands for it: the second part knows where that is. The
+/// third says what an unknown key is.
 #[derive(Debug)]
-pub(crate) struct Findings(pub Report, Nulls);
+pub(crate) struct Findings(pub Report, Nulls, Severity);
 
 /// The places of null, by file and path.
 type Nulls = HashMap<(Arc<str>, Arc<str>), Place>;
 
 impl Findings {
     pub(crate) fn new(file: &str) -> Findings {
-        Findings(Report::new(file), Nulls::new())
+        Findings(Report::new(file), Nulls::new(), Severity::Warning)
+    }
+
+    /// Makes every unknown key that is found from now on an error.
+    pub(crate) fn refuse_unknown_keys(mut self) -> Findings {
+        self.2 = Severity::Error;
+        self
     }
 
     /// Other findings, about the same files.
     pub(crate) fn with_report(self, report: Report) -> Findings {
-        Findings(report, self.1)
+        Findings(report, self.1, self.2)
     }
 
     /// A value is null, which is as good as missing.
@@ -274,6 +281,14 @@ impl Findings {
         let finding = self.0.warning(self.place(at), &at.path, message);
         finding.file = at.file.to_string();
         finding
+    }
+
+    /// What is written there would be lost.
+    pub(crate) fn unknown_key(&mut self, at: &Origin, message: impl Into<String>) -> &mut Finding {
+        match self.2 {
+            Severity::Error => self.error(at, message),
+            Severity::Warning => self.warning(at, message),
+        }
     }
 
     /// The place of the value, or of the null that it would be in.

@@ -39,12 +39,11 @@ fn corpus() -> Utf8PathBuf {
 fn to_json(text: &str) -> Option<Json> {
     fn of(yaml: &Yaml) -> Option<Json> {
         Some(match &yaml.resolved().value {
-            YamlValue::Scalar(scalar)
-                if scalar.style != ScalarStyle::Plain || yaml.tag.is_some() =>
-            {
-                scalar.text.clone().into()
-            }
-            YamlValue::Scalar(scalar) => plain(&scalar.text),
+            YamlValue::Scalar(scalar) => match yaml.resolved().tag.as_deref() {
+                None | Some("!") if scalar.style == ScalarStyle::Plain => plain(&scalar.text),
+                Some("tag:yaml.org,2002:bool" | "tag:yaml.org,2002:int") => plain(&scalar.text),
+                _ => scalar.text.clone().into(),
+            },
             YamlValue::List(items) => items.iter().map(of).collect::<Option<_>>()?,
             YamlValue::Map(entries) => {
                 let entries = entries.iter().map(|(key, value)| {

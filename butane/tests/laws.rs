@@ -3,12 +3,12 @@
 // clippy.toml allows it in tests; the helpers beside them are as much test.
 #![allow(clippy::unwrap_used)]
 
+mod law;
+
 use std::fs;
 use std::sync::LazyLock;
 
-use basalt_butane::{Options, Output, Warnings, compile};
 use camino::Utf8PathBuf;
-use ignition_config::Config;
 use proptest::prelude::*;
 
 static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -22,26 +22,10 @@ static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 });
 
-/// Compiles without a panic, twice to the same; what comes out is what Ignition's types hold, nothing less or more.
+/// The [laws](law::obeys), with the corpus's files at hand.
 fn obeys(bytes: &[u8]) -> Result<(), TestCaseError> {
     let files = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/files");
-    let options =
-        Options { files_dir: Some(&files), warnings: Warnings::Allowed, output: Output::Variant };
-    let (config, report) = compile("a.bu", bytes, &options);
-    prop_assert_eq!(config.is_none(), report.has_errors());
-    let (again, same_report) = compile("a.bu", bytes, &options);
-    prop_assert_eq!(&report, &same_report);
-    let Some(config) = config else { return Ok(()) };
-    let json = config.ignition().to_json();
-    prop_assert_eq!(&json, &again.unwrap().ignition().to_json());
-    // The crate does not know the experimental specification.
-    let Some(expected) = config.ignition().typed() else { return Ok(()) };
-    let (typed, unused) = Config::parse_str(&json).unwrap();
-    prop_assert!(unused.is_empty(), "{unused:?}");
-    prop_assert_eq!(&typed, &expected);
-    let pretty = Config::parse_str(&config.ignition().to_json_pretty()).unwrap().0;
-    prop_assert_eq!(typed, pretty);
-    Ok(())
+    law::obeys(bytes, Some(&files)).map_err(TestCaseError::fail)
 }
 
 /// A line of one config, put into another.
@@ -101,4 +85,17 @@ proptest! {
     fn spliced_configs(bytes in spliced()) {
         obeys(&bytes)?;
     }
+}
+
+#[test]
+fn what_the_fuzzer_kept() {
+    let folder = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/butane");
+    let mut count = 0;
+    for entry in folder.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        law::obeys(&fs::read(&path).unwrap(), None)
+            .unwrap_or_else(|fault| panic!("{path}: {fault}"));
+        count += 1;
+    }
+    assert!(count >= 20, "{folder} is not there");
 }

@@ -106,7 +106,7 @@ fn the_configs_of_nodes_survive_the_round_trip() {
     let bytes = fs::read(lab.join("cluster.yaml")).unwrap();
     let (cluster, _) = Cluster::parse("cluster.yaml", &bytes).unwrap();
     for node in &cluster.nodes {
-        let config = compile_node(node, &[], None).0.unwrap();
+        let config = compile_node(node, &[]).0.unwrap();
         let text = reversed("node.ign", &config.ignition, None);
         let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         let again = compiled("node.bu", text.as_bytes(), Output::Variant).unwrap();
@@ -562,6 +562,21 @@ proptest! {
         if let Some(text) = text {
             prop_assert!(compiled("a.bu", text.as_bytes(), Output::Variant).is_some(), "{}", text);
         }
+    }
+}
+
+#[test]
+fn characters_that_yaml_reads_otherwise() {
+    for character in ['\u{7f}', '\u{85}', '\u{2028}', '\u{feff}', '\u{ffff}'] {
+        let unit = format!("#x{character}y");
+        let config = serde_json::json!({
+            "ignition": {"version": "3.4.0"},
+            "systemd": {"units": [{"contents": unit, "name": "a.service"}]},
+        });
+        let text = reversed("a.ign", &config.to_string(), None);
+        let again = compiled("a.bu", text.as_bytes(), Output::Ignition).unwrap();
+        let again: Json = serde_json::from_str(&again).unwrap();
+        assert_eq!(again["systemd"]["units"][0]["contents"], unit.as_str(), "{text}");
     }
 }
 

@@ -1,7 +1,26 @@
-//! Any bytes as a Butane config.
+//! Any bytes as a Butane config: what holds for any text holds.
+
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let options = basalt_butane::Options { files_dir: None, warnings: basalt_butane::Warnings::Allowed, output: basalt_butane::Output::Variant };
-    let _ = basalt_butane::compile("a.bu", bytes, &options);
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../butane/tests/law/mod.rs"]
+mod law;
+
+fuzz_target!(init: let_panics_be_caught(), |bytes: &[u8]| {
+    match std::panic::catch_unwind(|| law::obeys(bytes, None)) {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => fail(&fault),
+        Err(_) => fail("it panics"),
+    }
 });
+
+/// libfuzzer ends the process at any panic, also at those of the YAML parser, which the compiler catches.
+fn let_panics_be_caught() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+fn fail(fault: &str) {
+    eprintln!("error: {fault}");
+    std::process::abort();
+}

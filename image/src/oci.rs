@@ -9,6 +9,7 @@ pub mod document;
 pub mod entry;
 pub mod layer;
 pub mod layout;
+pub mod recognise;
 pub mod rules;
 pub mod tree;
 
@@ -16,3 +17,4 @@ pub use archive::archive;
 pub use base::Base;
 pub use compose::{Composed, ComposedLayer, Spec, compose};
 pub use entry::{Architecture, Component, Entry, EntryKind, Source};
+pub use recognise::is_image_archive;

@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 pub struct Manifest {
     /// Always 1.
     pub schema: u32,
+    /// 64 hex digits, when nothing was said about the nodes' files.
+    pub inputs: Option<String>,
     /// One row a file.
     pub artefacts: Vec<Artefact>,
 }

@@ -174,6 +174,7 @@ fn a_second_run_does_no_work() {
     let output = build.run(&lab(), &["--output", "json"]);
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], false);
+    assert!(!stderr(&output).contains("compiling"), "{}", stderr(&output));
     assert_eq!(stamp(&Dist::open(&build.dist())), written);
     // A file that was damaged is no "nothing changed".
     fs::write(first.file("ignition", Some("n2")), "{}").unwrap();
@@ -181,6 +182,37 @@ fn a_second_run_does_no_work() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["changed"], true, "{}", stderr(&output));
     assert_eq!(Dist::open(&build.dist()).manifest, first.manifest);
+}
+
+#[test]
+fn a_change_of_anything_that_nodes_are_made_from_compiles_them_again() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let folder = cluster.parent().unwrap();
+    let changed = |more: &[&str]| {
+        let output = build.run(&cluster, more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        (stderr(&output).contains("compiling"), stdout_of(&output).contains("written"))
+    };
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A local file of a Butane file; the lab's is in the config of n3.
+    let append = |file: &str, text: &str| {
+        let old = fs::read_to_string(folder.join(file)).unwrap();
+        fs::write(folder.join(file), old + text).unwrap();
+    };
+    append("files/90-nic-rings.rules", "# changed\n");
+    assert_eq!(changed(&[]), (true, true));
+    assert_eq!(changed(&[]), (false, false));
+    // A comment makes nothing different; it is looked at once.
+    append("butane/all.bu", "# changed\n");
+    assert_eq!(changed(&[]), (true, false));
+    assert_eq!(changed(&[]), (false, false));
+    assert_eq!(changed(&["--force"]), (true, true));
+}
+
+fn stdout_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
@@ -254,6 +286,92 @@ fn bad_clusters_are_refused_and_lose_nothing() {
         |text| text.replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]"),
         &["cluster.yaml:", "butane/gone.bu"],
     );
+    // Each of these is found by another stage.
+    refused(
+        |text| {
+            text.replace("generation: 1\n", "generation: x\n")
+                .replace("- name: n3\n    role: controller", "- name: n3\n    role: controler")
+                .replace("butane: [butane/all.bu]", "butane: [butane/gone.bu]")
+                .replace("source: files/crictl.yaml", "source: files/gone")
+        },
+        &["generation: a whole number", "no role `controler`", "butane/gone.bu", "files/gone"],
+    );
+}
+
+#[test]
+fn a_bad_folder_hides_nothing_of_a_bad_cluster() {
+    let Some(build) = Build::new() else { return };
+    fs::write(build.dist(), "a file").unwrap();
+    let cluster = build.copy_of_lab(|text| text.replace("ca: lab-vault", "ca: nobody"));
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for text in ["there is no trust anchor `nobody`", "is not a folder"] {
+        assert!(stderr(&output).contains(text), "`{text}` is not in:\n{}", stderr(&output));
+    }
+}
+
+#[test]
+fn misspelt_keys_in_butane_files_are_refused() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let file = cluster.parent().unwrap().join("butane/all.bu");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "x-own: {}\n").unwrap();
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("a config has no `x-own`"), "{text}");
+    assert_eq!(text.matches("x-own`").count(), 1, "once, and not for every node: {text}");
+    assert!(!build.dist().exists());
+}
+
+#[test]
+fn preloaded_archives_are_archives() {
+    refused(
+        |text| {
+            format!(
+                "{text}  preload:\n    - reference: registry.lab.example/basalt/a:1@sha256:{}\n      \
+                 archive: files/crictl.yaml\n      sha256: ad526395cca4db1e3ea166ddabbba23707829b104215d122f05f8e582cef9050\n",
+                "0".repeat(64)
+            )
+        },
+        &["image.preload[0].archive", "files/crictl.yaml` is not an image archive"],
+    );
+}
+
+#[test]
+fn an_image_that_no_node_can_run_is_warned_of() {
+    const NO_SYSTEM: &str = "an image made from `scratch` has no operating system";
+    const NO_KUBELET: &str = "the image has no `usr/bin/kubelet`";
+    let Some(build) = Build::new() else { return };
+    let text = stderr(&build.run(&lab(), &[]));
+    assert!(text.contains(NO_SYSTEM) && text.contains(NO_KUBELET), "{text}");
+    // A base, but none that a node boots: our own image.
+    let base = build.folder.path().join("cluster/base");
+    let on_base = |text: &str| text.replace("base: scratch", "base: oci:base");
+    let cluster = build.copy_of_lab(on_base);
+    fs::rename(build.dist().join("image"), &base).unwrap();
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains("warning: image.base: nodes are to run"), "{text}");
+    assert!(text.contains("no label `ostree.final-diffid`"), "{text}");
+    // A blob of the base is missing.
+    let blobs = base.join("blobs/sha256");
+    let largest = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path());
+    let largest = largest.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::remove_file(largest).unwrap();
+    let output = build.run(&cluster, &["--force"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("fetch the image again"), "{}", stderr(&output));
+    // Without a reference nothing is promised; with a kubelet there is one.
+    let cluster = build.copy_of_lab(|text| {
+        text.replace("  reference: registry.lab.example/basalt/lab:stable\n", "")
+    });
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(!text.contains("warning"), "{text}");
+    let cluster =
+        build.copy_of_lab(|text| text.replace("path: etc/crictl.yaml", "path: usr/bin/kubelet"));
+    let text = stderr(&build.run(&cluster, &[]));
+    assert!(text.contains(NO_SYSTEM) && !text.contains(NO_KUBELET), "{text}");
 }
 
 #[test]
@@ -265,6 +383,90 @@ fn a_folder_of_somebody_else_is_not_replaced() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("was not written by this command"), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(build.dist().join("thesis.tex")).unwrap(), "ten years of work");
+}
+
+#[test]
+fn what_other_people_put_into_the_result_stays() {
+    let Some(build) = Build::new() else { return };
+    build.lab();
+    let (dist, kernel) = (build.dist(), build.dist().join("pxe/fcos/kernel"));
+    fs::create_dir(dist.join("pxe/fcos")).unwrap();
+    fs::write(&kernel, "linux").unwrap();
+    fs::write(dist.join("notes.txt"), "mine").unwrap();
+    std::os::unix::fs::symlink("notes.txt", dist.join("link")).unwrap();
+    let next = |number: u32| {
+        build.copy_of_lab(|text| text.replace("generation: 1", &format!("generation: {number}")))
+    };
+    for (number, more) in [(2, &[][..]), (3, &["--force"][..])] {
+        let output = build.run(&next(number), more);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(&kernel).unwrap(), "linux");
+        assert_eq!(fs::read_to_string(dist.join("link")).unwrap(), "mine");
+        assert!(fs::symlink_metadata(dist.join("link")).unwrap().is_symlink());
+        let listed = Dist::open(&dist).manifest.artefacts;
+        assert!(listed.iter().all(|row| row.path != "notes.txt"), "it is not ours to list");
+    }
+    // A machine is added whose files would stand where somebody has something.
+    fs::write(dist.join("nodes/n4"), "mine").unwrap();
+    let cluster = build.copy_of_lab(|text| text.replace("name: n3", "name: n4"));
+    let output = build.run(&cluster, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nodes/n4` was not written by this command"));
+    assert_eq!(fs::read_to_string(dist.join("nodes/n4")).unwrap(), "mine");
+    let output = build.run(&cluster, &["--force"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(dist.join("nodes/n4/node.json").is_file() && kernel.is_file());
+}
+
+#[test]
+fn what_the_build_is_made_from_is_never_replaced() {
+    let Some(build) = Build::new() else { return };
+    let cluster = build.copy_of_lab(str::to_owned);
+    let folder = cluster.parent().unwrap();
+    let agents = build.folder.path().join("agents");
+    fs::create_dir(&agents).unwrap();
+    fs::copy(&build.agent, agents.join("basalt-agent")).unwrap();
+    for (dist, agent) in [
+        (folder.to_path_buf(), &build.agent),
+        (folder.join("butane"), &build.agent),
+        // Of the cluster's file, and of a Butane file that takes `files/90-nic-rings.rules`.
+        (folder.join("files"), &build.agent),
+        (agents.clone(), &agents.join("basalt-agent")),
+        (build.folder.path().to_path_buf(), &build.agent),
+    ] {
+        let output = build_image(&build.xtask, agent, &cluster, &dist, &["--force"]);
+        assert_eq!(output.status.code(), Some(1), "{}", dist.display());
+        let text = stderr(&output);
+        assert!(text.contains("is what this build is made from"), "{}: {text}", dist.display());
+    }
+    for file in ["cluster.yaml", "butane/all.bu", "files/crictl.yaml"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    assert!(agents.join("basalt-agent").is_file());
+}
+
+#[test]
+fn only_an_agent_is_baked_in() {
+    let Some(build) = Build::new() else { return };
+    for (program, message) in [
+        (Path::new("/bin/true"), "is not a basalt-agent of version"),
+        (&build.xtask, "is not a basalt-agent of version"),
+        (&lab(), "is not a Linux program"),
+    ] {
+        let output = build_image(&build.xtask, program, &lab(), &build.dist(), &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", program.display());
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+        assert!(!build.dist().exists());
+    }
+}
+
+#[test]
+fn what_a_killed_build_left_is_removed_by_the_next() {
+    let Some(build) = Build::new() else { return };
+    let left = build.folder.path().join(".dist.basalt-killed");
+    fs::create_dir_all(left.join("image/blobs")).unwrap();
+    build.lab();
+    assert!(!left.exists());
 }
 
 /// The image's labels and the paths of each layer, without what changes with the compiler.

@@ -175,8 +175,11 @@ fn a_pipe_among_the_manifests_hangs_nothing() {
     std::fs::remove_file(&haproxy).unwrap();
     bench::run("mkfifo", &[haproxy.to_str().unwrap()]);
     bench.wait_for("it is a file again", |_| haproxy.is_file());
+    // The round that wrote it has more to do.
+    service.round();
     service.stop();
-    assert!(bench.agent(&["status"]).status.success());
+    let status = bench.agent(&["status"]);
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn an_old_go_is_named_with_where_to_get_a_newer_one() {
     let (row, status, _) = bench.butane(&[]);
     assert_eq!((row["outcome"].as_str(), status), (Some("missing"), 1));
     let hint = row["hint"].as_str().unwrap();
-    assert!(hint.starts_with("go1.19.8 is too old; install Go 1.25 or newer from "), "{hint}");
+    assert!(hint.starts_with("go1.19.8 is too old; install Go 1.21 or newer from "), "{hint}");
 }
 
 #[test]
@@ -116,4 +116,41 @@ fn wrong_usage_ends_with_2_and_what_was_meant() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("a similar value exists: 'butane'"), "{stderr}");
     assert_eq!(bench.run(&["no-such-verb"]).status.code(), Some(2));
+}
+
+/// Runs the lines of shell `script` with `$XTASK` as the program, and gives how it ended and its standard error.
+fn shell(program: &Path, script: &str) -> (Option<i32>, String) {
+    let mut command = Command::new("bash");
+    let output = command.args(["-c", script]).env("XTASK", program).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn output_that_nobody_reads_or_no_disk_takes_is_no_panic() {
+    let (Some(xtask), Some(agent)) = (xtask(), e2e::programs::agent()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = e2e::checkout::cluster("lab").join("cluster.yaml");
+    let build = format!(
+        "\"$XTASK\" -q build-image --agent '{}' --cluster '{}' --dist '{}/dist'",
+        agent.display(),
+        cluster.display(),
+        folder.path().display()
+    );
+    for verb in [build.as_str(), "\"$XTASK\" -q peers --check", "\"$XTASK\" butane --help"] {
+        let (usual, _) = shell(&xtask, &format!("{verb} >/dev/null"));
+        // The pipe is closed before the verb begins.
+        let closed = format!("{{ sleep 0.2; {verb}; echo $? >&3; }} 3>&2 | true");
+        let (_, stderr) = shell(&xtask, &closed);
+        assert!(!stderr.contains("panicked"), "{verb}: {stderr}");
+        if !verb.contains("butane") {
+            let last = stderr.lines().last().map(str::to_owned);
+            assert_eq!(last, usual.map(|code| code.to_string()), "{verb}");
+        }
+        let (status, stderr) = shell(&xtask, &format!("{verb} >/dev/full"));
+        assert_eq!(status, Some(1), "{verb}: {stderr}");
+        assert!(stderr.contains("error: cannot write to standard output"), "{verb}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{verb}: {stderr}");
+        let (status, _) = shell(&xtask, &format!("{verb} >/dev/null 2>/dev/full"));
+        assert_eq!(status, usual, "{verb}");
+    }
 }

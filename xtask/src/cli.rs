@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{bench, build_image, butane, generate, peers, test};
+use crate::{bench, build_image, butane, fuzz, generate, peers, pods, test};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -36,6 +36,8 @@ pub(crate) enum BuildVerb {
     BuildImage(build_image::Arguments),
     // A comment here would take the place of all that its arguments say about the verb.
     Butane(butane::Arguments),
+    /// Check static pods.
+    Pods(pods::Arguments),
 }
 
 /// What keeps the project in order.
@@ -49,6 +51,8 @@ pub(crate) enum ChoreVerb {
     Generate(generate::Arguments),
     /// Measure our programs beside the real ones.
     Bench(bench::Arguments),
+    /// Feed a parser of foreign bytes until it breaks a law.
+    Fuzz(fuzz::Arguments),
 }
 
 /// Reads the command line; prints help or what is wrong with it, and ends the process, where that is the answer.
@@ -109,12 +113,14 @@ mod tests {
             Build:
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
               butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
+              pods          Check static pods
 
             Chores:
               peers         Install or build the real programs that tests run against ours
               test          Run every check and test, and say which real programs they ran against
               generate      Write the files that are made from code, or check that they are not stale
               bench         Measure our programs beside the real ones
+              fuzz          Feed a parser of foreign bytes until it breaks a law
 
             Options:
               -q, --quiet    Print no progress, only results and errors

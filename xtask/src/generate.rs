@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use basalt_butane::describe;
 
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{DIFFERS, checkout};
 
@@ -46,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         }
         is_stale = true;
         if arguments.check {
-            eprintln!("`{}` is stale; run `cargo xtask generate`", file.path);
+            say(format_args!("`{}` is stale; run `cargo xtask generate`", file.path));
         } else {
             let folder = path.parent().unwrap_or(&root);
             fs::create_dir_all(folder)

@@ -8,15 +8,17 @@ mod butane;
 mod checkout;
 mod cli;
 mod command;
+mod fuzz;
 mod generate;
 mod output;
 mod peers;
+mod pods;
 mod progress;
 mod source;
 mod table;
 mod test;
+mod visible;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The work failed; the message says what to change.
@@ -32,19 +34,21 @@ fn main() -> ExitCode {
             build_image::run(&arguments, &progress)
         }
         cli::Verb::Build(cli::BuildVerb::Butane(arguments)) => butane::run(&arguments, &progress),
+        cli::Verb::Build(cli::BuildVerb::Pods(arguments)) => pods::run(&arguments),
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),
+        cli::Verb::Chore(cli::ChoreVerb::Fuzz(arguments)) => {
+            fuzz::run_target(&arguments, &progress)
+        }
         cli::Verb::Chore(cli::ChoreVerb::Generate(arguments)) => {
             generate::run(&arguments, &progress)
         }
     };
     result.unwrap_or_else(|error| {
-        // Nobody may be reading any more, which is no reason to panic.
-        let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "error: {error}");
+        output::say(format_args!("error: {error}"));
         for cause in error.chain().skip(1) {
-            let _ = writeln!(stderr, "  caused by: {cause}");
+            output::say(format_args!("  caused by: {cause}"));
         }
         ExitCode::from(FAILED)
     })

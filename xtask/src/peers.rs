@@ -18,6 +18,7 @@ use e2e::peers::table::{Source, SystemPackage};
 use e2e::peers::{PEERS, PeerSpec};
 use serde::Serialize;
 
+use crate::output::{self, say};
 use crate::progress::Progress;
 use crate::table::table;
 use crate::{DIFFERS, FAILED};
@@ -223,30 +224,33 @@ fn line(peer: &'static PeerSpec, outcome: Outcome) -> Line {
     Line { name: peer.name, version: found.map(|peer| peer.version), path, outcome }
 }
 
-fn print(lines: &[Line], output: OutputFormat) -> Result<()> {
-    match output {
-        OutputFormat::Json => println!("{}", serde_json::to_string_pretty(lines)?),
+fn print(lines: &[Line], format: OutputFormat) -> Result<()> {
+    match format {
+        OutputFormat::Json => output::print(serde_json::to_string_pretty(lines)? + "\n"),
         OutputFormat::Table => {
             let row = |line: &Line| {
                 let version = line.version.clone().unwrap_or_else(|| "-".to_owned());
                 [line.name.to_owned(), version, line.outcome.text()]
             };
-            print!("{}", table(&lines.iter().map(row).collect::<Vec<_>>()));
+            output::print(table(&lines.iter().map(row).collect::<Vec<_>>()))
         }
     }
-    Ok(())
 }
 
 /// Says in full what went wrong, and the one command that gets all missing packages.
 fn tell_problems(lines: &[Line], command: Option<&str>) {
     for line in lines {
         match &line.outcome {
-            Outcome::Failed { error } => eprintln!("error: peer `{}`: {error}", line.name),
-            Outcome::Missing { hint } => eprintln!("missing: peer `{}`: {hint}", line.name),
+            Outcome::Failed { error } => {
+                say(format_args!("error: peer `{}`: {error}", line.name));
+            }
+            Outcome::Missing { hint } => {
+                say(format_args!("missing: peer `{}`: {hint}", line.name));
+            }
             Outcome::AlreadyThere | Outcome::Built { .. } | Outcome::Installed { .. } => {}
         }
     }
     if let Some(command) = command {
-        eprintln!("hint: `{command}` installs all packages that are missing");
+        say(format_args!("hint: `{command}` installs all packages that are missing"));
     }
 }

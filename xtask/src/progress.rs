@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::output::say;
+
 /// Prints steps, unless it was told to be quiet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
@@ -21,7 +23,7 @@ impl Progress {
     /// Says what is being done now.
     pub(crate) fn step(&self, text: impl Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 }

@@ -4,7 +4,7 @@ mod count;
 mod summary;
 
 use std::env;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -15,6 +15,7 @@ use e2e::report::{self, Event};
 
 use crate::build_image::agent;
 use crate::checkout::{self, cargo};
+use crate::output::{self, Readers};
 use crate::progress::Progress;
 use crate::{FAILED, command, peers};
 use count::Counts;
@@ -87,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if counts.passed + counts.failed == 0 && !arguments.filters.is_empty() && failures.is_empty() {
         failures.push(format!("no test's name contains `{}`", arguments.filters.join("` or `")));
     }
-    print!("{}", summary::text(&counts, &events, &failures));
+    output::print(summary::text(&counts, &events, &failures))?;
     let is_good = failures.is_empty() && counts.failed == 0;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -154,12 +155,17 @@ fn run_tests(
     let mut lines = BufReader::new(output);
     let mut line = Vec::new();
     // Tests may print anything: bytes go through as they are.
+    let mut shown = Ok(Readers::Some);
     while lines.read_until(b'\n', &mut line)? > 0 {
-        std::io::stdout().write_all(&line)?;
+        // Cargo is heard to the end in any case: nobody else waits for it.
+        if matches!(shown, Ok(Readers::Some)) {
+            shown = output::write(|out| out.write_all(&line));
+        }
         counts.read(&String::from_utf8_lossy(&line));
         line.clear();
     }
     counts.is_incomplete = !child.wait()?.success() && counts.failed == 0;
+    shown?;
     let text = std::fs::read_to_string(report.path())?;
     let events = report::parse(&text).context("a test wrote a report that cannot be read")?;
     Ok((counts, events))

@@ -367,7 +367,8 @@ record! {
         reference: Option<Located<String>>,
         /// Files baked in, binaries among them.
         files: Vec<Located<ImageFileInput>>,
-        /// Container images baked in, so that pods start without a registry.
+        /// Container images baked in as archives. Nothing brings them into the runtime yet: until then pods pull their
+        /// images from a registry.
         preload: Vec<Located<PreloadInput>>,
     }
 

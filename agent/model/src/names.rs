@@ -27,10 +27,12 @@ pub trait TextType: Sized + FromStr<Err = NotA> {
     const WANTED: &'static str;
     /// A regular expression (ECMA 262) that every valid text matches, for editors.
     const PATTERN: &'static str;
+    /// A valid text.
+    const EXAMPLE: &'static str;
 }
 
 macro_rules! text_types {
-    ($($(#[doc = $doc:literal])+ $name:ident: $wanted:literal, $pattern:literal, $valid:expr;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident: $wanted:literal, $pattern:literal, $example:literal, $valid:expr;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(into = "String", try_from = "String")]
@@ -46,6 +48,7 @@ macro_rules! text_types {
         impl TextType for $name {
             const WANTED: &'static str = $wanted;
             const PATTERN: &'static str = $pattern;
+            const EXAMPLE: &'static str = $example;
         }
 
         impl FromStr for $name {
@@ -83,39 +86,39 @@ macro_rules! text_types {
 
 text_types! {
     /// The name of a cluster: an RFC 1123 label.
-    ClusterName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    ClusterName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "cluster", is_label;
     /// The name of a node: an RFC 1123 label, since it becomes a hostname and a Kubernetes node name. Not a number:
     /// most programs read `10` as the address `0.0.0.10`.
-    NodeName: "an RFC 1123 label that is no number (a-z, 0-9 and `-`, at most 63 characters)", "^(?![0-9]+$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", |text| is_label(text) && !text.bytes().all(|b| b.is_ascii_digit());
+    NodeName: "an RFC 1123 label that is no number (a-z, 0-9 and `-`, at most 63 characters)", "^(?![0-9]+$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "node", |text| is_label(text) && !text.bytes().all(|b| b.is_ascii_digit());
     /// The name of a role: an RFC 1123 label.
-    RoleName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    RoleName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "role", is_label;
     /// The name of a static pod: an RFC 1123 label, since it is a file name and part of the pod's name in the cluster.
-    PodName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    PodName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "pod", is_label;
     /// The name of a thing inside a configuration file (a frontend, a certificate, a VRRP instance): an RFC 1123 label.
-    ItemName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", is_label;
+    ItemName: "an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "item", is_label;
     /// A DNS name: RFC 1123 labels joined by dots, at most 253 characters.
-    DnsName: "a DNS name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_dns_name;
+    DnsName: "a DNS name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "host.example", is_dns_name;
     /// A DNS name or an IP address, as a certificate's subject alternative name or a time server is written.
-    Host: "a DNS name or an IP address", "^[0-9A-Za-z:.-]+$", is_host;
+    Host: "a DNS name or an IP address", "^[0-9A-Za-z:.-]+$", "host.example", is_host;
     /// The name of a network interface that is set up: 1 to 15 characters that mean nothing to the files it ends up in
     /// (systemd, NetworkManager, keepalived, shell). Linux would take more. Not `lo`, which is there by itself.
-    InterfaceName: "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)", "^(?!([0-9]+|lo|all|default)$)[0-9A-Za-z_][0-9A-Za-z._-]{0,14}$", is_interface_name;
+    InterfaceName: "a network interface name (at most 15 of a-z, A-Z, 0-9, `.`, `_` and `-`, no number, not `lo`)", "^(?!([0-9]+|lo|all|default)$)[0-9A-Za-z_][0-9A-Za-z._-]{0,14}$", "eth0", is_interface_name;
     /// The Ethernet address of one network card in lower case with colons, `52:54:00:12:34:56`.
-    MacAddress: "an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case", "^(?!00:00:00:00:00:00$)[0-9a-f][02468ace](:[0-9a-f]{2}){5}$", is_mac_address;
+    MacAddress: "an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case", "^(?!00:00:00:00:00:00$)[0-9a-f][02468ace](:[0-9a-f]{2}){5}$", "52:54:00:12:34:56", is_mac_address;
     /// A container image reference that names its manifest by digest, `registry/name[:tag]@sha256:…`.
-    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+/[a-z0-9/._-]+(:[0-9A-Za-z_][0-9A-Za-z_.-]{0,127})?@sha256:[0-9a-f]{64}$", is_image_reference;
+    ImageReference: "an image reference with a digest (`registry/name@sha256:` and 64 hex digits)", "^[^\\s@]+/[a-z0-9/._-]+(:[0-9A-Za-z_][0-9A-Za-z_.-]{0,127})?@sha256:[0-9a-f]{64}$", "registry.example/image@sha256:0000000000000000000000000000000000000000000000000000000000000000", is_image_reference;
     /// A container registry, with its port where it is not the usual one: `registry.example`, `registry:5000`.
-    Registry: "a registry like `registry.example` or `registry:5000`", "^([0-9a-z.-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$", reference::is_registry;
+    Registry: "a registry like `registry.example` or `registry:5000`", "^([0-9a-z.-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$", "registry.example", reference::is_registry;
     /// A SHA-256 digest: 64 lower-case hex digits.
-    Sha256: "a SHA-256 digest (64 hex digits in lower case)", "^[0-9a-f]{64}$", is_sha256;
+    Sha256: "a SHA-256 digest (64 hex digits in lower case)", "^[0-9a-f]{64}$", "0000000000000000000000000000000000000000000000000000000000000000", is_sha256;
     /// An absolute path without `.`, `..`, empty parts or a final `/`.
-    AbsolutePath: "an absolute path without `..`, `//` or a final `/`", "^/[^\\s]*[^/\\s]$", is_absolute_path;
+    AbsolutePath: "an absolute path without `..`, `//` or a final `/`", "^/[^\\s]*[^/\\s]$", "/path", is_absolute_path;
     /// A path below some folder: relative, without `.`, `..`, empty parts or a final `/`.
-    RelativePath: "a relative path that stays below its folder (no `..`, no leading or final `/`)", "^[^/].*$", is_relative_path;
+    RelativePath: "a relative path that stays below its folder (no `..`, no leading or final `/`)", "^[^/].*$", "path", is_relative_path;
     /// The name of a systemd unit with its suffix, `haproxy.service`.
-    UnitName: "a systemd unit name with its suffix", "^[A-Za-z0-9:_.@\\\\-]+\\.(service|socket|target|timer|path|mount)$", is_unit_name;
+    UnitName: "a systemd unit name with its suffix", "^[A-Za-z0-9:_.@\\\\-]+\\.(service|socket|target|timer|path|mount)$", "unit.service", is_unit_name;
     /// A file mode as four octal digits in a string, `\"0640\"`; permission bits only.
-    FileMode: "a file mode of four octal digits between \"0000\" and \"0777\"", "^0[0-7]{3}$", is_file_mode;
+    FileMode: "a file mode of four octal digits between \"0000\" and \"0777\"", "^0[0-7]{3}$", "0600", is_file_mode;
 }
 
 impl FileMode {
@@ -155,6 +158,7 @@ impl TextType for Endpoint {
     const WANTED: &'static str =
         "an IP address with a port, like `192.0.2.1:6443` or `[2001:db8::1]:6443`";
     const PATTERN: &'static str = "^(\\[[0-9a-fA-F:.]+\\]|[0-9.]+):[0-9]{1,5}$";
+    const EXAMPLE: &'static str = "192.0.2.1:6443";
 }
 
 impl FromStr for Endpoint {
@@ -188,6 +192,7 @@ impl Cidr {
 impl TextType for Cidr {
     const WANTED: &'static str = "a CIDR address like `192.0.2.11/24` or `2001:db8::11/64`";
     const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";
+    const EXAMPLE: &'static str = "192.0.2.11/24";
 }
 
 impl FromStr for Cidr {
@@ -307,7 +312,7 @@ mod tests {
 
     #[track_caller]
     fn check<T: TextType>(good: &[&str], bad: &[&str]) {
-        for text in good {
+        for text in [T::EXAMPLE].iter().chain(good) {
             assert!(text.parse::<T>().is_ok(), "{text:?} should be {}", T::WANTED);
         }
         for text in bad {
@@ -318,6 +323,13 @@ mod tests {
     #[test]
     fn texts() {
         let long = "a".repeat(64);
+        check::<ClusterName>(&["a"], &["A"]);
+        check::<RoleName>(&["a"], &["A"]);
+        check::<PodName>(&["a"], &["A"]);
+        check::<ItemName>(&["a"], &["A"]);
+        check::<DnsName>(&["a", "a.b"], &["a..b", "A"]);
+        check::<Registry>(&["a:5000"], &["a:b"]);
+        check::<Sha256>(&[], &["0", "sha256:0"]);
         check::<NodeName>(&["n1", "0a", "a-b"], &["", "10", "-a", "a-", "A", "a_b", "a.b", &long]);
         check::<Host>(
             &["time.example", "192.0.2.1", "2001:db8::1"],

@@ -17,6 +17,10 @@ use crate::names::{
 /// The `schema` value this build writes and reads.
 pub const NODE_SCHEMA: u32 = 1;
 
+/// The folder below which the static pod directory is: the only one besides its own that the agent's unit lets it
+/// write to.
+pub const KUBERNETES_DIRECTORY: &str = "/etc/kubernetes/";
+
 /// Where the agent reads its node from.
 pub const NODE_JSON_PATH: &str = "/etc/basalt/node.json";
 
@@ -392,7 +396,7 @@ pub struct Containerd {
 pub struct NodeImage {
     /// Where nodes pull it from, `registry/name:tag`; absent when images are not pulled.
     pub reference: Option<String>,
-    /// Container images baked in, to be in the runtime before a pod that needs them.
+    /// Container images baked in as archives; nothing brings them into the runtime yet.
     pub preload: Vec<Preload>,
 }
 
@@ -427,6 +431,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeJsonError`] names the first place that is not JSON, not known, missing or not valid.
+    /// The static pod directory has to be below [`KUBERNETES_DIRECTORY`].
     pub fn from_json(path: &str, text: &str) -> Result<Node, NodeJsonError> {
         let node: Node = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line().max(1), error.column().max(1));
@@ -435,10 +440,20 @@ impl Node {
             let message = with_suggestion(whole.strip_suffix(&tail).unwrap_or(&whole));
             NodeJsonError { path: path.to_owned(), line, column, message }
         })?;
+        let fault = |field: &str, message: String| {
+            let line = 1 + text.lines().position(|line| line.contains(field)).unwrap_or(0);
+            Err(NodeJsonError { path: path.to_owned(), line, column: 1, message })
+        };
         if node.schema != NODE_SCHEMA {
             let message = format!("`schema` is {}, this agent reads {NODE_SCHEMA}", node.schema);
-            let line = 1 + text.lines().position(|line| line.contains("\"schema\"")).unwrap_or(0);
-            return Err(NodeJsonError { path: path.to_owned(), line, column: 1, message });
+            return fault("\"schema\"", message);
+        }
+        let directory = &node.kubelet.static_pod_directory;
+        if !directory.as_str().starts_with(KUBERNETES_DIRECTORY) {
+            let message = format!(
+                "`static_pod_directory` is `{directory}`, not below `{KUBERNETES_DIRECTORY}`"
+            );
+            return fault("\"static_pod_directory\"", message);
         }
         Ok(node)
     }

@@ -1,5 +1,6 @@
 //! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 /// A place in a text. Lines and columns count from 1, columns in characters.
@@ -23,7 +24,7 @@ impl fmt::Display for Place {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The text cannot be used.
     Error,
@@ -32,7 +33,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// How much it weighs.
     pub severity: Severity,
@@ -66,17 +67,39 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The most findings that a report keeps. Nobody reads as many; a file that is something else altogether may have
+/// millions, with paths and hints.
+pub const MAX_FINDINGS: usize = 10_000;
+
+/// The longest message or path, in bytes: a text of megabytes that stands where a word should is not repeated in full.
+const MAX_TEXT_BYTES: usize = 2000;
+
 /// The findings about one file, in the order they were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     file: String,
     findings: Vec<Finding>,
+    is_cut_short: bool,
+    /// The last one that there was no room for, for its maker to finish.
+    left_out: Option<Box<Finding>>,
+    unread: BTreeSet<String>,
 }
 
 impl Report {
     /// An empty report about `file`, named as the person named it.
     pub fn new(file: impl Into<String>) -> Report {
-        Report { file: file.into(), findings: Vec::new() }
+        Report {
+            file: file.into(),
+            findings: Vec::new(),
+            is_cut_short: false,
+            left_out: None,
+            unread: BTreeSet::new(),
+        }
+    }
+
+    /// The file the report is about, named as the person named it.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// Adds an error.
@@ -106,20 +129,78 @@ impl Report {
         path: impl fmt::Display,
         message: impl Into<String>,
     ) -> &mut Finding {
-        self.findings.push(Finding {
+        let finding = Finding {
             severity,
             file: self.file.clone(),
             place,
-            path: path.to_string(),
-            message: message.into(),
+            path: shortened(path.to_string()),
+            message: shortened(message.into()),
             hint: None,
-        });
-        self.findings.last_mut().expect("a finding was just added")
+        };
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+            return self.findings.last_mut().expect("a finding was just added");
+        }
+        self.is_cut_short = true;
+        let left_out = self.left_out.insert(Box::new(finding));
+        // There is always an error to be seen when there was one.
+        match self.findings.last_mut() {
+            Some(last) if severity == Severity::Error && last.severity == Severity::Warning => {
+                last.clone_from(left_out);
+                last
+            }
+            _ => left_out,
+        }
+    }
+
+    /// Whether there were more findings than a report keeps.
+    pub fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// Says that there were more findings than those that are here.
+    pub fn cut_short(&mut self) {
+        self.is_cut_short = true;
+    }
+
+    /// Notes that nothing is known of the value at `path`, so that nobody takes it for absent.
+    pub fn unread(&mut self, path: impl Into<String>) {
+        self.unread.insert(path.into());
+    }
+
+    /// Whether the value at `path` was read with everything in it. What is missing in one that was not may be there.
+    pub fn is_whole(&self, path: &str) -> bool {
+        let is_below = |lower: &str, upper: &str| {
+            let rest = lower.strip_prefix(upper);
+            rest.is_some_and(|rest| {
+                upper.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
+            })
+        };
+        !self.unread.iter().any(|unread| is_below(unread, path) || is_below(path, unread))
     }
 
     /// Takes over the findings of a report about another file.
     pub fn absorb(&mut self, other: Report) {
-        self.findings.extend(other.findings);
+        for finding in other.findings {
+            self.push(finding.severity, finding.place, "", "").clone_from(&finding);
+        }
+        self.is_cut_short |= other.is_cut_short;
+    }
+
+    /// Takes findings over; those that are there already are left out: a file that many nodes share is looked at for each
+    /// of them.
+    pub fn absorb_once(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        let mut there: HashSet<Finding> = self.findings.iter().cloned().collect();
+        for finding in findings {
+            if there.insert(finding.clone()) {
+                self.push(finding.severity, finding.place, "", "").clone_from(&finding);
+            }
+        }
+    }
+
+    /// The findings themselves, in the order they were made.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
     }
 
     /// Whether the text cannot be used.
@@ -147,12 +228,26 @@ impl Finding {
     }
 }
 
+/// The beginning of a long text.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let most = MAX_TEXT_BYTES / 4;
+        let end = (0..=most).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 impl fmt::Display for Report {
     /// One finding after the other, each on its own lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, finding) in self.sorted().into_iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{finding}")?;
+        }
+        if self.is_cut_short() {
+            write!(f, "\nthere is more: only {MAX_FINDINGS} findings are shown")?;
         }
         Ok(())
     }
@@ -166,6 +261,49 @@ pub struct Refused(pub Report);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_are_bounded() {
+        let mut report = Report::new("a.yaml");
+        for line in 0..MAX_FINDINGS as u32 + 5 {
+            report.warning(Place { line, column: 1 }, "a", "é".repeat(5000)).hint("shorter");
+        }
+        assert!(report.is_cut_short() && !report.has_errors());
+        assert!(report.sorted()[0].message.len() < 1000);
+        report.error(Place::START, "b", "wrong").hint("right");
+        report.error(Place::START, "c", "wrong").hint("right");
+        assert!(report.has_errors());
+        assert_eq!(report.sorted().len(), MAX_FINDINGS);
+        assert!(report.to_string().ends_with("there is more: only 10000 findings are shown"));
+    }
+
+    #[test]
+    fn shared_findings_are_told_once() {
+        let mut one = Report::new("a.bu");
+        one.error(Place::START, "x", "wrong");
+        let mut report = Report::new("a.bu");
+        report.absorb_once([one.clone(), one.clone()].into_iter().flat_map(Report::into_findings));
+        report.absorb_once(one.clone().into_findings());
+        assert_eq!(report, one);
+    }
+
+    #[test]
+    fn whole_is_what_was_read_with_everything_in_it() {
+        let mut report = Report::new("a.yaml");
+        assert!(report.is_whole(""));
+        report.unread("nodes[1].role");
+        for (path, expected) in [
+            ("", false),
+            ("nodes", false),
+            ("nodes[1]", false),
+            ("nodes[1].role.x", false),
+            ("nodes[10]", true),
+            ("nodes[1].roles", true),
+            ("node", true),
+        ] {
+            assert_eq!(report.is_whole(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn sorted_by_place_with_hint() {

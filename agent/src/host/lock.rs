@@ -51,7 +51,7 @@ fn by(pid: Option<i32>) -> String {
 /// At once, without waiting, when another process has it.
 pub(crate) fn acquire(host: &Host) -> Result<Lock, LockError> {
     let attributes = Attributes { mode: 0o755, owner: host.owner, label: None };
-    ensure_directory(&host.path(RUN_DIRECTORY), attributes).map_err(LockError::Io)?;
+    ensure_directory(&host.real(RUN_DIRECTORY), attributes).map_err(LockError::Io)?;
     // For the owner alone: whoever may read the file may lock it against us.
     let file = File::options()
         .create(true)
@@ -59,7 +59,7 @@ pub(crate) fn acquire(host: &Host) -> Result<Lock, LockError> {
         .read(true)
         .write(true)
         .mode(0o600)
-        .open(host.path(LOCK_PATH))
+        .open(host.real(LOCK_PATH))
         .map_err(LockError::Io)?;
     // A record lock rather than flock(2): others can ask who holds it without taking it for a moment themselves, which
     // might keep a starting service from running. It would go with any other descriptor of the file that this process
@@ -79,7 +79,7 @@ pub(crate) fn acquire(host: &Host) -> Result<Lock, LockError> {
 /// # Errors
 /// When the lock file is there but may not be read.
 pub(crate) fn holder(host: &Host) -> io::Result<Option<i32>> {
-    match File::open(host.path(LOCK_PATH)) {
+    match File::open(host.real(LOCK_PATH)) {
         Ok(file) => holder_of(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

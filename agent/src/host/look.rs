@@ -8,9 +8,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, getxattr, openat, 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::Owner;
 use super::files::LABEL_ATTRIBUTE;
 use super::manifests::{PodIdentity, pod_identity};
+use super::{Host, Owner};
 
 /// A larger file is neither hashed nor read: nothing the agent writes comes near it, and the kubelet itself reads no
 /// more of a manifest.
@@ -82,7 +82,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// When the path cannot even be looked at. Contents that cannot be read are part of the answer.
-pub(crate) fn entry(path: &Utf8Path, read_as: ReadAs) -> io::Result<Option<Entry>> {
+pub(crate) fn entry(host: &Host, path: &Utf8Path, read_as: ReadAs) -> io::Result<Option<Entry>> {
     let stat = match statat(CWD, path.as_std_path(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(error) => return missing_is_none(error.into()),
@@ -92,7 +92,7 @@ pub(crate) fn entry(path: &Utf8Path, read_as: ReadAs) -> io::Result<Option<Entry
     Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Entry::File(file(path, mode, owner, read_as)),
         FileType::Directory => Entry::Directory { mode, owner, label: label(path) },
-        FileType::Symlink => Entry::Symlink { leads_to: behind(path, read_as).map(Box::new) },
+        FileType::Symlink => Entry::Symlink { leads_to: behind(host, path, read_as).map(Box::new) },
         FileType::Fifo => Entry::Fifo,
         _ => Entry::Special,
     }))
@@ -103,12 +103,16 @@ pub(crate) fn entry(path: &Utf8Path, read_as: ReadAs) -> io::Result<Option<Entry
 ///
 /// # Errors
 /// When `path` is missing or cannot be read as a directory, or one of its entries cannot be looked at.
-pub(crate) fn listing(path: &Utf8Path, read_as: ReadAs) -> io::Result<BTreeMap<String, Entry>> {
+pub(crate) fn listing(
+    host: &Host,
+    path: &Utf8Path,
+    read_as: ReadAs,
+) -> io::Result<BTreeMap<String, Entry>> {
     let mut entries = BTreeMap::new();
     for found in path.as_std_path().read_dir()? {
         let name = found?.file_name().to_string_lossy().into_owned();
         // Gone since it was listed is as good as never there.
-        if let Some(seen) = entry(&path.join(&name), read_as)? {
+        if let Some(seen) = entry(host, &path.join(&name), read_as)? {
             entries.insert(name, seen);
         } else if name.contains('\u{FFFD}') {
             entries.insert(name, Entry::Special);
@@ -118,14 +122,13 @@ pub(crate) fn listing(path: &Utf8Path, read_as: ReadAs) -> io::Result<BTreeMap<S
 }
 
 /// What the link leads to, in the end.
-fn behind(path: &Utf8Path, read_as: ReadAs) -> Option<Entry> {
-    let stat = statat(CWD, path.as_std_path(), AtFlags::empty()).ok()?;
+fn behind(host: &Host, path: &Utf8Path, read_as: ReadAs) -> Option<Entry> {
+    let real = host.behind(path).canonicalize_utf8().ok()?;
+    let stat = statat(CWD, real.as_std_path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let owner = Owner { user: stat.st_uid, group: stat.st_gid };
     let mode = stat.st_mode & 0o7777;
     Some(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            Entry::File(file(&path.canonicalize_utf8().ok()?, mode, owner, read_as))
-        }
+        FileType::RegularFile => Entry::File(file(&real, mode, owner, read_as)),
         FileType::Directory => Entry::Directory { mode, owner, label: None },
         FileType::Fifo => Entry::Fifo,
         _ => Entry::Special,
@@ -206,7 +209,8 @@ mod tests {
         let big = std::fs::File::create(at("big")).unwrap();
         big.set_len(MAX_FILE_BYTES + 1).unwrap();
 
-        let seen = listing(&root, ReadAs::PodManifest).unwrap();
+        let host = Host::at(&root).unwrap();
+        let seen = listing(&host, &root, ReadAs::PodManifest).unwrap();
         let kinds: Vec<_> = seen.iter().map(|(name, seen)| (name.as_str(), seen.kind())).collect();
         assert_eq!(
             kinds,
@@ -235,7 +239,7 @@ mod tests {
         };
         assert_eq!(contents("file"), Contents::Digest(sha256(b"text")));
         assert_eq!(contents("big"), Contents::Unknown("larger than 10 MiB".into()));
-        assert_eq!(entry(&at("missing"), ReadAs::Bytes).unwrap(), None);
-        assert_eq!(entry(&at("file/below"), ReadAs::Bytes).unwrap(), None);
+        assert_eq!(entry(&host, &at("missing"), ReadAs::Bytes).unwrap(), None);
+        assert_eq!(entry(&host, &at("file/below"), ReadAs::Bytes).unwrap(), None);
     }
 }

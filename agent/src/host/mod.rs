@@ -1,13 +1,15 @@
 //! The machine the agent works on: takes host paths, touches the files below one root directory and the system bus.
 //!
 //! Everywhere else paths are written as the node sees them (`/etc/basalt/node.json`); only this module turns them
-//! into paths of the running process, through [`Host::path`]. So the whole agent runs on any directory.
+//! into paths of the running process, through [`Host::path`] and [`Host::real`]. So the whole agent runs on any
+//! directory, and stays inside it.
 
 pub(crate) mod files;
 pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod manifests;
+mod root;
 pub(crate) mod service;
 pub(crate) mod systemd;
 pub(crate) mod watch;
@@ -16,6 +18,8 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{Gid, Uid};
+
+use self::root::{LastPart, resolve};
 
 /// What the agent has to remember over a restart.
 pub(crate) const STATE_DIRECTORY: &str = "/var/lib/basalt";
@@ -71,12 +75,26 @@ impl Host {
         let stat = rustix::fs::stat(root.as_std_path())?;
         let owner = Owner { user: stat.st_uid, group: stat.st_gid };
         let mut host = Host { root, owner, labels: false };
-        host.labels = host.path(SELINUX_ENFORCE_PATH).exists();
+        host.labels = host.real(SELINUX_ENFORCE_PATH).exists();
         Ok(host)
     }
 
-    /// The path of the running process for a path of the host.
+    /// The path of the running process for a path of the host. The last part may be a symbolic link, and must not be
+    /// followed by the caller; for what it leads to there is [`real`](Self::real).
     pub(crate) fn path(&self, host_path: &str) -> Utf8PathBuf {
-        self.root.join(host_path.trim_start_matches('/'))
+        resolve(&self.root, host_path, LastPart::Kept)
+    }
+
+    /// The path of the running process for what a path of the host leads to.
+    pub(crate) fn real(&self, host_path: &str) -> Utf8PathBuf {
+        resolve(&self.root, host_path, LastPart::Followed)
+    }
+
+    /// What the path of the running process leads to on the host; the path itself when it is not below the root.
+    pub(crate) fn behind(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(below) => self.real(below.as_str()),
+            Err(_) => path.to_owned(),
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum UnitSeen {
 /// Asks for each of `units`, in order.
 pub(crate) async fn units(host: &Host, units: &[&str]) -> Vec<UnitSeen> {
     let unknown = |reason: String| vec![UnitSeen::Unknown(reason); units.len()];
-    let socket = host.path(BUS_SOCKET_PATH);
+    let socket = host.real(BUS_SOCKET_PATH);
     if !socket.exists() {
         return unknown(format!("no system bus at `{BUS_SOCKET_PATH}`"));
     }

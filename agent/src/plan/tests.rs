@@ -161,7 +161,7 @@ fn drift_is_repaired_with_its_reason() {
             &|b| {
                 let aside = b.host.path("/aside.yaml");
                 std::fs::rename(b.host.path(manifest), &aside).unwrap();
-                symlink(aside, b.host.path(manifest)).unwrap();
+                symlink("/aside.yaml", b.host.path(manifest)).unwrap();
             },
             &["write manifest /etc/kubernetes/manifests/a.yaml: a symbolic link is in its place"],
         ),
@@ -189,7 +189,7 @@ fn drift_is_repaired_with_its_reason() {
             &|b| {
                 let folder = b.host.path("/etc/basalt/pods/a");
                 std::fs::rename(&folder, b.host.path("/aside")).unwrap();
-                symlink(b.host.path("/aside"), &folder).unwrap();
+                symlink("/aside", &folder).unwrap();
             },
             &[
                 "make directory /etc/basalt/pods/a: a symbolic link is in its place",
@@ -220,10 +220,28 @@ fn the_manifest_directory_may_be_a_link() {
     let real = bench.host.path("/srv/manifests");
     std::fs::create_dir_all(&real).unwrap();
     std::fs::create_dir_all(bench.host.path("/etc/kubernetes")).unwrap();
-    symlink(&real, bench.host.path(MANIFESTS)).unwrap();
+    symlink("/srv/manifests", bench.host.path(MANIFESTS)).unwrap();
     bench.settle(&two_pods());
     assert!(bench.host.path(MANIFESTS).is_symlink());
     assert!(real.join("a.yaml").is_file());
+}
+
+/// A link of the node leads to a place on the node, also when its file system starts at a directory of ours.
+#[test]
+fn nothing_is_written_outside_the_root() {
+    let outside = tempfile::tempdir().unwrap();
+    let outside = camino::Utf8Path::from_path(outside.path()).unwrap();
+    for link in ["/etc/kubernetes", MANIFESTS, "/etc/basalt", "/var/lib", "/var/lib/basalt", "/etc"]
+    {
+        let bench = Bench::new();
+        let inside = bench.host.path(link);
+        std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        symlink(outside, &inside).unwrap();
+        bench.settle(&two_pods());
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0, "{link}");
+        assert!(bench.host.real(&format!("{MANIFESTS}/a.yaml")).is_file(), "{link}");
+        assert!(bench.host.real(LEDGER_PATH).is_file(), "{link}");
+    }
 }
 
 #[test]
@@ -231,11 +249,11 @@ fn a_moved_manifest_directory_takes_the_old_manifests_along() {
     let bench = Bench::new();
     bench.settle(&two_pods());
     let mut moved = desired(2, two_pods(), Acceptance::New);
-    moved.node.kubelet.static_pod_directory = "/etc/kubelet.d".parse().unwrap();
+    moved.node.kubelet.static_pod_directory = "/etc/kubernetes/other".parse().unwrap();
     let outcome = bench.apply(&bench.plan(&moved).steps);
     assert_eq!(outcome.failures, []);
     assert_eq!(std::fs::read_dir(bench.host.path(MANIFESTS)).unwrap().count(), 0);
-    assert!(bench.host.path("/etc/kubelet.d/a.yaml").is_file());
+    assert!(bench.host.path("/etc/kubernetes/other/a.yaml").is_file());
 }
 
 #[test]

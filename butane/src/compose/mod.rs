@@ -57,7 +57,7 @@ pub struct Composed {
 /// are below [`Options::files_dir`]. Without any source there is no config, and an error.
 pub fn compile_all(sources: &[Source], values: &Values, options: &Options) -> Composed {
     let name = sources.first().map_or("", |source| source.file);
-    let (mut reading, mut findings) = (Findings::new(name), Findings::new(name));
+    let (mut reading, mut findings) = (Findings::new(name), options.warnings.findings(name));
     if sources.is_empty() {
         version::nothing("", &mut reading);
     }
@@ -110,7 +110,7 @@ pub(crate) fn lower_file(
     let mut variables = Variables::new(&Values::NONE, findings);
     let Some(documents) = documents(source, &mut variables, findings) else { return Vec::new() };
     let marks = variables.marks();
-    let mut own = Findings::new(source.file);
+    let mut own = options.warnings.findings(source.file);
     let parts = documents
         .iter()
         .filter_map(|root| lower_document(source.file, root, marks, options, &mut own))

@@ -207,3 +207,88 @@ impl Output {
         FRAME_BYTES + (self.bits + 3).div_ceil(8) + LENGTHS_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The upper bytes of xorshift.
+    fn random(count: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 56) as u8
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn text(length: usize) -> Vec<u8> {
+        const WORDS: [&str; 8] =
+            ["Unit", "Service", "enabled", "network", "address", "true", "/etc/", "port"];
+        let mut text = String::new();
+        for number in random(length) {
+            text += WORDS[usize::from(number % 8)];
+            text += if number & 8 != 0 { "=" } else { "\n" };
+            if number & 16 != 0 {
+                text += &number.to_string();
+            }
+        }
+        text.truncate(length);
+        text.into_bytes()
+    }
+
+    /// Lengths of contents, and what `gzip.NewWriterLevel(w, gzip.BestCompression)` of Go 1.26 makes of them.
+    #[track_caller]
+    fn check(make: impl Fn(usize) -> Vec<u8>, lengths: &[(usize, usize)]) {
+        let mut reference = Reference::default();
+        for &(length, expected) in lengths {
+            assert_eq!(reference.gzip_length(&make(length)), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn as_long_as_the_reference() {
+        check(
+            random,
+            &[
+                (0, 23),
+                (1, 25),
+                (2, 26),
+                (30, 56),
+                (100, 128),
+                (1000, 1028),
+                (20000, 20033),
+                (70000, 70048),
+                (140000, 140068),
+            ],
+        );
+        check(
+            text,
+            &[
+                (1, 25),
+                (10, 34),
+                (30, 49),
+                (60, 73),
+                (100, 107),
+                (200, 142),
+                (800, 311),
+                (5000, 1250),
+                (40000, 8226),
+                (65536, 13027),
+                (70000, 13863),
+                (140000, 26955),
+                (400000, 75533),
+            ],
+        );
+        check(
+            |length| random(length).iter().map(|byte| byte & 3).collect(),
+            &[(20, 41), (100, 69), (1000, 363), (50000, 15247), (100000, 29681)],
+        );
+        check(
+            |length| vec![b'a'; length],
+            &[(1, 25), (4, 28), (100, 27), (66000, 103), (300000, 330)],
+        );
+    }
+}

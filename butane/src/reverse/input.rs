@@ -325,10 +325,11 @@ fn is_empty_map(yaml: &Yaml) -> bool {
 }
 
 /// JSON has escapes for halves of a character, which YAML has not. What takes their place is shorter; blanks behind
-/// the quotes make up for it, so that everything keeps its column.
+/// the quotes make up for it, so that everything keeps its column. And it takes characters as they are that YAML reads as
+/// line ends, or not at all: they are escaped.
 fn escapes_for_yaml(bytes: &[u8]) -> Cow<'_, [u8]> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Cow::Borrowed(bytes) };
-    if !text.contains("\\ud") && !text.contains("\\uD") {
+    if !text.contains("\\ud") && !text.contains("\\uD") && !text.contains(is_strange_to_yaml) {
         return Cow::Borrowed(bytes);
     }
     let mut changed = String::with_capacity(text.len());
@@ -353,12 +354,25 @@ fn escapes_for_yaml(bytes: &[u8]) -> Cow<'_, [u8]> {
                 rest = &rest[1..];
                 continue;
             }
+            character if is_quoted && is_strange_to_yaml(character) => {
+                changed.push_str(&format!("\\u{:04X}", u32::from(character)));
+                rest = &rest[character.len_utf8()..];
+                continue;
+            }
             character => character.len_utf8(),
         };
         changed.push_str(&rest[..taken]);
         rest = &rest[taken..];
     }
     Cow::Owned(changed.into_bytes())
+}
+
+/// Line ends besides those of ASCII, and what is not text for YAML 1.1.
+fn is_strange_to_yaml(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+    )
 }
 
 /// The character that two escapes at the beginning of `text` stand for: `\ud83d\ude00`.

@@ -56,10 +56,35 @@ fn extent(partition: &Tree) -> Option<(i64, i64)> {
     (start != 0).then_some((start, end))
 }
 
+/// Which partitions may overlap with another one; in their order. Comparing each with each takes minutes when there are a
+/// hundred thousand.
+fn neighbours(partitions: &[Tree]) -> Vec<usize> {
+    let mut extents: Vec<(i64, i64, usize)> = partitions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, partition)| {
+            let (start, end) = extent(partition)?;
+            Some((start.min(end), start.max(end), index))
+        })
+        .collect();
+    extents.sort_unstable();
+    let mut found = Vec::new();
+    let mut reached = i64::MIN;
+    for (position, &(start, end, index)) in extents.iter().enumerate() {
+        let next = extents.get(position + 1).map(|(start, _, _)| *start);
+        if reached >= start || next.is_some_and(|next| next <= end) {
+            found.push(index);
+        }
+        reached = reached.max(end);
+    }
+    found.sort_unstable();
+    found
+}
+
 /// A partition that another one runs into.
 fn overlapping(partitions: &[Tree]) -> Option<&Tree> {
-    for (index, partition) in partitions.iter().enumerate() {
-        let Some((start, end)) = extent(partition) else { continue };
+    for index in neighbours(partitions) {
+        let Some((start, end)) = extent(&partitions[index]) else { continue };
         for (other_index, other) in partitions.iter().enumerate() {
             let Some((other_start, other_end)) = extent(other).filter(|_| other_index != index)
             else {

@@ -147,7 +147,8 @@ impl Referenced<'_> {
     }
 }
 
-/// A config in a data URL. Findings are at `at`, and their words say where in the config.
+/// A config in a data URL. Findings are at `at`, and their words say where in the config. All are warnings: another
+/// program may have made it, for an Ignition that takes it.
 fn nested(
     resource: &Tree,
     at: &Origin,
@@ -162,7 +163,7 @@ fn nested(
         return;
     }
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        findings.error(at, "this is no Ignition config: it is not text");
+        findings.warning(at, "this is no Ignition config: it is not text");
         return;
     };
     let mut inner = match Inner::parse(text, "", target) {
@@ -170,13 +171,14 @@ fn nested(
         Err(fault) => {
             let message =
                 format!("this is no Ignition config: line {}: {}", fault.line, fault.message);
-            findings.error(at, message);
+            findings.warning(at, message);
             return;
         }
     };
     inner.judge_by_its_version(target);
     for finding in inner.findings.0.sorted() {
-        pass_on(finding, at, format!("in this config, {}", in_words(finding)), findings);
+        let message = format!("in this config, {}", in_words(finding));
+        findings.warning(at, message).hint.clone_from(&finding.hint);
     }
     for reference in references(&inner.tree) {
         nested(reference, at, depth + 1, target, findings);
@@ -334,7 +336,7 @@ mod tests {
         check(
             data(bad),
             &[
-                "base.ign:1:61: $.ignition.config.merge.0.source: in this config, line 1: $.passwd.users.0.name: text is wanted here, not `1`",
+                "base.ign:1:61: warning: $.ignition.config.merge.0.source: in this config, line 1: $.passwd.users.0.name: text is wanted here, not `1`",
             ],
         );
         let more = format!(
@@ -345,7 +347,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "a.bu:7:15: $.ignition.config.merge.1.source: in this config, line 1: $.passwd.users.0.name: text is wanted here, not `1`"
+                "a.bu:7:15: warning: $.ignition.config.merge.1.source: in this config, line 1: $.passwd.users.0.name: text is wanted here, not `1`"
             ]
         );
         // Deeper than anybody goes; each level makes the text three times as long.

@@ -1,6 +1,6 @@
 //! Files, folders, links, and how they get in each other's way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Check, mode, required_path};
 use crate::tree::Tree;
@@ -48,13 +48,22 @@ pub(crate) fn owner(owner: &Tree, check: &mut Check) {
 /// What one part of the storage does to another.
 pub(crate) fn storage(storage: &Tree, check: &mut Check) {
     below_links(storage, check);
-    for link in storage.items("links").iter().filter(|link| link.flag("hard") == Some(true)) {
-        hard_link(link, storage, check);
+    let mut directories: HashMap<&str, usize> = HashMap::new();
+    for directory in storage.items("directories") {
+        *directories.entry(directory.text("path").unwrap_or_default()).or_default() += 1;
     }
+    for link in storage.items("links").iter().filter(|link| link.flag("hard") == Some(true)) {
+        hard_link(link, &directories, check);
+    }
+    // Of equal devices, which is an error, the last one counts.
+    let disks: HashMap<&str, &Tree> = storage
+        .items("disks")
+        .iter()
+        .filter_map(|disk| Some((disk.text("device")?, disk)))
+        .collect();
     for filesystem in storage.items("filesystems") {
         let device = filesystem.text("device").unwrap_or_default();
-        let disk = storage.items("disks").iter().rfind(|disk| disk.text("device") == Some(device));
-        let Some(disk) = disk else { continue };
+        let Some(disk) = disks.get(device) else { continue };
         let origin = filesystem.place_of("device");
         if !disk.items("partitions").is_empty() {
             check.warning(
@@ -76,10 +85,14 @@ fn below_links(storage: &Tree, check: &mut Check) {
     if links.is_empty() {
         return;
     }
+    // Looking up a parent takes time by its length, and a path that is no path may have millions of them.
+    let lengths: HashSet<usize> = links.iter().map(|link| link.len()).collect();
     for list in ["directories", "files", "links"] {
         for node in storage.items(list) {
             let path = node.text("path").unwrap_or_default();
-            let mut parents = path.match_indices('/').map(|(index, _)| &path[..index]);
+            let ends = path.match_indices('/').map(|(index, _)| index);
+            let mut parents =
+                ends.filter(|index| lengths.contains(index)).map(|index| &path[..index]);
             if let Some(link) = parents.rfind(|parent| links.contains(parent)) {
                 check.error(&node.origin, format!("it is below `{link}`, which is a link"));
             }
@@ -87,7 +100,8 @@ fn below_links(storage: &Tree, check: &mut Check) {
     }
 }
 
-fn hard_link(link: &Tree, storage: &Tree, check: &mut Check) {
+/// `directories` says how often each path is one.
+fn hard_link(link: &Tree, directories: &HashMap<&str, usize>, check: &mut Check) {
     let Some(target) = link.text("target") else { return };
     if target.is_empty() && check.spec() >= Spec::V3_3 {
         return;
@@ -97,8 +111,7 @@ fn hard_link(link: &Tree, storage: &Tree, check: &mut Check) {
     } else {
         simplest(&format!("{}/{target}", link.text("path").unwrap_or_default()))
     };
-    let is_target = |directory: &&Tree| directory.text("path") == Some(&target);
-    for _ in storage.items("directories").iter().filter(is_target) {
+    for _ in 0..directories.get(target.as_str()).copied().unwrap_or(0) {
         check.error(&link.origin, "a hard link cannot lead to a folder");
     }
     for owner in ["user", "group"] {

@@ -93,7 +93,7 @@ mod tests {
             part("own.service", true),
         ];
         // The same words twice are one thing.
-        let said = parse(&format!("{line}\n{line}\n"), Path::new("/tmp/x"), &parts);
+        let said = parse(&format!("{line}\n{line}\n"), Path::new("/var/x"), &parts);
         let found: Vec<_> = said
             .iter()
             .map(|s| (parts[s.part].path.as_str(), s.line, s.message.as_str()))
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn words_of_systemd_252() {
         check(
-            "/tmp/x/a.service:8: Unknown key 'Exce' in section [Service], ignoring.",
+            "/var/x/a.service:8: Unknown key 'Exce' in section [Service], ignoring.",
             Some(("a.service", Some(8), "Unknown key 'Exce' in section [Service], ignoring")),
         );
         check(
-            "/tmp/x/a.service.d/b.conf:3: Invalid syntax, ignoring: \"a",
+            "/var/x/a.service.d/b.conf:3: Invalid syntax, ignoring: \"a",
             Some(("a.service.d/b.conf", Some(3), "Invalid syntax, ignoring: \"a")),
         );
         check(
@@ -131,14 +131,14 @@ mod tests {
             "a.service: Command /usr/bin/b is not executable: No such file or directory",
             "t@i.service: Command b is not executable: No such file or directory",
             "a.service: service b.service not loaded, socket cannot be started.",
-            "/tmp/x/a.service:3: Support for option IMAPolicy= has been disabled at compile time and it is ignored",
-            "/tmp/x/a.service:3: Executable \"b\" not found in path \"/usr/bin\"",
-            "/tmp/x/own.service:2: Unknown key 'A' in section [Unit], ignoring.",
+            "/var/x/a.service:3: Support for option IMAPolicy= has been disabled at compile time and it is ignored",
+            "/var/x/a.service:3: Executable \"b\" not found in path \"/usr/bin\"",
+            "/var/x/own.service:2: Unknown key 'A' in section [Unit], ignoring.",
             "own.service: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.",
             "Unit a.service has a bad unit file setting.",
             "Unit other.service not found.",
             "/usr/lib/systemd/system/c.service:3: Unknown key 'A' in section [Unit], ignoring.",
-            "/tmp/x/a.service: no line",
+            "/var/x/a.service: no line",
             "",
         ] {
             check(line, None);

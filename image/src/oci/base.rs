@@ -195,6 +195,9 @@ impl BaseError {
             Self::Layers { .. } | Self::DiffId { .. } => {
                 Some("its digest is right, so it was made this way; make it with another tool")
             }
+            Self::Copy { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("the copy is not complete: fetch the image again")
+            }
             Self::Copy { .. } => None,
         }
     }

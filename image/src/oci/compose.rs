@@ -18,6 +18,7 @@ use crate::oci::entry::{Architecture, Component};
 use crate::oci::layer::{self, Layer, LayerError};
 use crate::oci::layout::MARKER;
 use crate::oci::rules::{self, Finding, LayerPlan};
+use crate::oci::tree::Tree;
 use crate::parallel;
 
 /// What an image is made of. No field has a default: each is part of the digest.
@@ -57,6 +58,9 @@ pub struct Composed {
     pub base_layers: usize,
     /// Our layers, in order.
     pub layers: Vec<ComposedLayer>,
+    /// The names in the base.
+    #[serde(skip)]
+    pub base_names: Tree,
 }
 
 /// One of our layers in a composed image.
@@ -157,7 +161,6 @@ fn write_layout(spec: &Spec, folder: &Utf8Path) -> Result<Composed, ComposeError
     let tree = base.take_over(&blobs).map_err(ComposeError::Base)?;
     let plans = rules::plan(&spec.components, &tree)
         .map_err(|findings| ComposeError::Rules(Findings(findings)))?;
-    drop(tree);
     let written = parallel::try_map(&plans, |index, plan| {
         write_layer(plan, spec.mtime, &blobs, &folder.join(format!("layer-{index}")))
     })?;
@@ -191,6 +194,7 @@ fn write_layout(spec: &Spec, folder: &Utf8Path) -> Result<Composed, ComposeError
         is_bootable: base.is_bootable,
         base_layers: base.layer_count(),
         layers: layers.collect(),
+        base_names: tree,
     })
 }
 

@@ -149,6 +149,9 @@ impl LayoutError {
             Self::Damaged { .. } | Self::Document { .. } => Some("fetch the image again"),
             Self::NoImage { .. } => Some("fetch the image for this architecture"),
             Self::Ambiguous { .. } => Some("name the one that is meant by its reference"),
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("the copy is not complete: fetch the image again")
+            }
             Self::Read { .. } => None,
         }
     }

@@ -263,6 +263,29 @@ pub const PEERS: &[PeerSpec] = &[
         "--version",
         same_package("keepalived"),
     ),
+    PeerSpec {
+        name: "kubelet-file",
+        purpose: "read manifests as the kubelet's file source does",
+        version: Some("1.36.3"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[
+                GoFile { name: "main.go", text: include_str!("../../peers/kubelet-file/main.go") },
+                GoFile {
+                    name: "fields.go",
+                    text: include_str!("../../peers/kubelet-file/fields.go"),
+                },
+                GoFile {
+                    name: "linkname.s",
+                    text: include_str!("../../peers/kubelet-file/linkname.s"),
+                },
+            ],
+            ldflags: "-X main.version=1.36.3",
+            go_mod: include_str!("../../peers/kubelet-file/go.mod"),
+            go_sum: include_str!("../../peers/kubelet-file/go.sum"),
+            headers: &[],
+        }),
+    },
     system(
         "qemu-system-x86_64",
         "boot iPXE scripts",

@@ -1,7 +1,7 @@
 //! Configs of the corpus, with some lines changed, and for another variant or version.
 
 use crate::case::{Case, Source};
-use crate::pools;
+use crate::odd;
 use crate::random::Random;
 use crate::reference::{Specification, Wanted};
 
@@ -20,7 +20,8 @@ pub(crate) fn alter(corpus: &[String], specifications: &[Specification], seed: u
     }
     // The reference reads the first document only.
     let is_end = |line: &String| line.starts_with("---") || line.starts_with("...");
-    lines.retain(|line| !is_end(line));
+    // A byte order mark belongs to the beginning.
+    lines.retain(|line| !is_end(line) && !line.contains('\u{feff}'));
     let wanted = if random.percent(60) { Wanted::Variant } else { Wanted::Ignition };
     Case { source: Source::Lines(lines), wanted }
 }
@@ -53,7 +54,7 @@ fn change(lines: &mut Vec<String>, corpus: &[String], random: &mut Random) {
         }
         3 => {
             if let Some((key, _)) = lines[at].split_once(": ") {
-                let pool = *random.pick(&[pools::ODD_TEXTS, pools::ODD_NUMBERS, pools::ODD_FLAGS]);
+                let pool = *random.pick(&[odd::TEXTS, odd::NUMBERS, odd::FLAGS]);
                 lines[at] = format!("{key}: {}", random.pick(pool));
             }
         }

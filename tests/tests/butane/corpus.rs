@@ -3,6 +3,7 @@
 //! `good` ones compile, `bad` ones do not, `files` is their files directory. A file may say in its second line how our
 //! findings differ from the reference's, and why: `# differs: …`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use camino::Utf8PathBuf;
@@ -10,6 +11,9 @@ use camino::Utf8PathBuf;
 use crate::compare::{differences, finds_the_same, ours};
 use crate::design::is_our_error;
 use crate::reference::{Reference, Wanted};
+
+/// What the reference says when a rule is broken, one rule a line.
+const RULES: &str = include_str!("rules.txt");
 
 /// The folder of the corpus.
 pub(crate) fn corpus() -> Utf8PathBuf {
@@ -89,4 +93,20 @@ fn ignition_accepts_what_comes_out() {
         assert!(verdict.error.is_empty() && errors.is_empty(), "{name}: {verdict:?}");
         assert!(verdict.entries.iter().all(|e| !e.message.contains("nused key")), "{name}");
     }
+}
+
+#[test]
+fn every_rule_of_the_reference_is_broken_somewhere() {
+    let Some(reference) = Reference::find() else { return };
+    let configs = [configs("good").1, configs("bad").1].concat();
+    let raw = configs.iter().map(|(text, _)| (text.clone(), Wanted::Ignition));
+    let configs: Vec<_> = raw.chain(configs.clone()).collect();
+    let mut said = BTreeSet::new();
+    for answer in reference.compile(&configs, &corpus().join("files")) {
+        said.insert(answer.error);
+        said.extend(answer.entries.into_iter().map(|entry| entry.message));
+    }
+    let is_said = |rule: &&str| said.iter().any(|message| message.contains(rule));
+    let unbroken: Vec<&str> = RULES.lines().filter(|rule| !is_said(rule)).collect();
+    assert!(unbroken.is_empty(), "no config breaks these: {unbroken:#?}");
 }

@@ -24,6 +24,7 @@ const OURS: &[(&str, &str)] = &[
     ("an image needs `Image=`", "Podman would make no unit of it"),
     ("a build needs `ImageTag=`", "Podman would make no unit of it"),
     ("the tree is a symbolic link", "what is copied is not what is meant"),
+    ("did not find expected <document start>", "what follows a document is read too"),
     ("not `-.inf`", "nobody means the least number there is"),
 ];
 
@@ -79,7 +80,8 @@ fn is_misplaced(path: &str, theirs: &Answer) -> bool {
 /// The reference leaves null out of lists, and then takes an item's index for its index in the source.
 fn has_null_items(text: &str) -> bool {
     let items = text.lines().filter_map(|line| line.trim().strip_prefix('-'));
-    items.map(str::trim).any(|item| matches!(item, "" | "~" | "null"))
+    let is_null = |item: &str| matches!(item, "" | "~" | "null") || item.starts_with('#');
+    items.map(str::trim).any(is_null)
 }
 
 /// What is missing has the path in the MachineConfig in the reference, and no place (butane#213).

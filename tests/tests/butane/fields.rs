@@ -1,10 +1,14 @@
 //! Our tables of fields against the reference's types: every field of any version, in every version.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use basalt_model::report::Report;
+use basalt_model::yaml::{self, Value, Yaml};
 use camino::Utf8Path;
 
 use crate::compare::{differences, ours};
+use crate::corpus::configs;
 use crate::reference::{Field, Kind, Reference, Specification, Wanted};
 use crate::yaml::{Node, Style, print};
 
@@ -80,4 +84,52 @@ fn every_version_has_the_fields_that_the_reference_has() {
         }
     }
     assert!(faults.is_empty(), "{faults}");
+}
+
+/// Adds the paths of all keys below `yaml`, lists left out: `storage.files.path`.
+fn paths(yaml: &Yaml, above: &str, found: &mut BTreeSet<String>) {
+    match &yaml.resolved().value {
+        Value::Scalar(_) | Value::Alias(_) => {}
+        Value::List(items) => items.iter().for_each(|item| paths(item, above, found)),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let Some(key) = key.as_scalar() else { continue };
+                let path = format!("{above}{}", key.text);
+                paths(value, &format!("{path}."), found);
+                found.insert(path);
+            }
+        }
+    }
+}
+
+fn missing(
+    fields: &[Field],
+    above: &str,
+    found: &BTreeSet<String>,
+    missing_here: &mut Vec<String>,
+) {
+    for field in fields {
+        let path = format!("{above}{}", field.name);
+        missing(&field.fields, &format!("{path}."), found, missing_here);
+        if !found.contains(&path) {
+            missing_here.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_field_is_in_the_corpus() {
+    let Some(reference) = Reference::find() else { return };
+    let mut found = BTreeSet::new();
+    for (text, _) in [configs("good").1, configs("bad").1].concat() {
+        let stream = yaml::parse(text.as_bytes(), &mut Report::new(""));
+        if let Some(root) = stream.and_then(|stream| stream.first) {
+            paths(&root, "", &mut found);
+        }
+    }
+    let mut fields = Vec::new();
+    reference.specifications().iter().for_each(|each| unite(&mut fields, &each.fields));
+    let mut missing_here = Vec::new();
+    missing(&fields, "", &found, &mut missing_here);
+    assert!(missing_here.is_empty(), "no config has these: {missing_here:#?}");
 }

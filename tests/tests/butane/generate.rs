@@ -1,6 +1,7 @@
 //! Configs from the reference's fields and our [pools]: mostly good, with a few twists each.
 
 use crate::case::{Case, Source};
+use crate::odd;
 use crate::pools::{self, Pool};
 use crate::random::Random;
 use crate::reference::{Field, Kind, Specification, Wanted};
@@ -112,13 +113,13 @@ impl Generator<'_> {
 
     fn value(&mut self, field: &Field, path: &str) -> Node {
         if self.is_twist() && self.random.percent(25) {
-            return Node::Scalar((*self.random.pick(pools::ODD_COLLECTIONS)).to_owned());
+            return Node::Scalar((*self.random.pick(odd::COLLECTIONS)).to_owned());
         }
         match field.kind {
             Kind::Text => self.text(&pools::text(path), path),
-            Kind::Integer => self.scalar(&pools::number(path), pools::ODD_NUMBERS),
+            Kind::Integer => self.scalar(&pools::number(path), odd::NUMBERS),
             Kind::Flag => match self.is_twist() {
-                true => Node::Scalar((*self.random.pick(pools::ODD_FLAGS)).to_owned()),
+                true => Node::Scalar((*self.random.pick(odd::FLAGS)).to_owned()),
                 false => {
                     Node::Scalar(if self.random.percent(70) { "true" } else { "false" }.into())
                 }
@@ -133,7 +134,7 @@ impl Generator<'_> {
                 let count = 1 + self.random.below(3);
                 let pool = pools::item(path);
                 let mut items: Vec<Node> =
-                    (0..count).map(|_| self.scalar(&pool, pools::ODD_TEXTS)).collect();
+                    (0..count).map(|_| self.scalar(&pool, odd::TEXTS)).collect();
                 // Behind one of these the reference counts wrong.
                 items.retain(|item| !is_null(item));
                 self.odd_list(items)
@@ -145,7 +146,7 @@ impl Generator<'_> {
                     entries.push((role.to_owned(), Node::Scalar("worker".to_owned())));
                 }
                 if self.random.percent(20) {
-                    let value = (*self.random.pick(pools::ODD_TEXTS)).to_owned();
+                    let value = (*self.random.pick(odd::TEXTS)).to_owned();
                     entries.push(("other".to_owned(), Node::Scalar(value)));
                 }
                 Node::Map(entries)
@@ -158,7 +159,7 @@ impl Generator<'_> {
             let text = "[Unit]\nDescription=a\n\n[Service]\nExecStart=/bin/true\n";
             return Node::Block(text.to_owned());
         }
-        self.scalar(pool, pools::ODD_TEXTS)
+        self.scalar(pool, odd::TEXTS)
     }
 
     fn scalar(&mut self, pool: &Pool, odd: &[&str]) -> Node {

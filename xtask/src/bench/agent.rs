@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::cost::{mebibytes, seconds};
 use crate::build_image::agent;
 use crate::checkout;
+use crate::output;
 use crate::progress::Progress;
 
 /// How long the agent may take to write its files before the measurement gives up.
@@ -36,10 +37,12 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
         resident = resident.max(kibibytes);
     }
     starts.sort();
-    println!("agent, start to manifests: {}", seconds(starts[starts.len() / 2]));
-    println!("agent, resident when idle: {}", mebibytes(resident * 1024));
-    println!("agent, program: {}", mebibytes(fs::metadata(&program)?.len()));
-    Ok(())
+    output::print(format_args!(
+        "agent, start to manifests: {}\nagent, resident when idle: {}\nagent, program: {}\n",
+        seconds(starts[starts.len() / 2]),
+        mebibytes(resident * 1024),
+        mebibytes(fs::metadata(&program)?.len())
+    ))
 }
 
 /// Starts the agent on an empty root: the time until all manifests are there, and its resident memory in KiB when idle.

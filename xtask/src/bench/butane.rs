@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use basalt_model::cluster::Cluster;
 use camino::Utf8Path;
 use e2e::peers::PeerSpec;
 
 use super::cost::{Cost, measure_to, mebibytes, median, seconds};
 use super::inputs;
+use crate::output;
 use crate::progress::Progress;
 use crate::table::table;
 use crate::{build_image, checkout};
@@ -57,13 +57,13 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
         }
         rows.extend([our_row, row("  the same by the reference", &theirs, their_output)]);
     }
-    print!("{}", table(&rows));
+    output::print(table(&rows))?;
 
     progress.step(format!("compiling {NODES} nodes"));
     let mut walls = (0..runs).map(|_| compile_nodes()).collect::<Result<Vec<_>>>()?;
     walls.sort();
-    println!("butane, {NODES} nodes of a cluster.yaml: {}", seconds(walls[walls.len() / 2]));
-    Ok(())
+    let wall = seconds(walls[walls.len() / 2]);
+    output::print(format_args!("butane, {NODES} nodes of a cluster.yaml: {wall}\n"))
 }
 
 fn row(what: &str, cost: &Cost, output: u64) -> [String; 8] {
@@ -86,9 +86,14 @@ fn compile_nodes() -> Result<std::time::Duration> {
     let file = checkout::folder()?.join("tests/clusters/lab/cluster.yaml");
     let file = Utf8Path::from_path(&file).context("the checkout's path is not text")?;
     let text = inputs::cluster(&fs::read_to_string(file)?, NODES)?;
+    let folder = file.parent().context("a checkout is a folder")?;
     let start = Instant::now();
-    let (cluster, mut report) = Cluster::parse(file.as_str(), text.as_bytes())?;
-    if build_image::nodes::compile(&cluster, file, &mut report).is_none() {
+    let (prepared, mut report) = build_image::prepare::prepare(file, text.as_bytes(), folder);
+    let documents = prepared
+        .cluster
+        .as_ref()
+        .and_then(|cluster| build_image::nodes::compile(cluster, &prepared.additions, &mut report));
+    if documents.is_none() {
         bail!("the large cluster has errors:\n{report}");
     }
     Ok(start.elapsed())

@@ -13,6 +13,7 @@ use e2e::peers::PeerSpec;
 use super::cost::{Cost, measure, measure_own, median, seconds};
 use crate::build_image::agent;
 use crate::checkout;
+use crate::output;
 use crate::progress::Progress;
 use crate::table::table;
 
@@ -58,8 +59,7 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
     } else {
         rows.push(ours_row);
     }
-    print!("{}", table(&rows));
-    Ok(())
+    output::print(table(&rows))
 }
 
 /// Makes the image that `umoci` makes, with the code of `build-image`.

@@ -1,7 +1,6 @@
 //! The agent that is baked in: the one named, or the checkout's own, built as it is shipped.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -20,13 +19,15 @@ pub(crate) struct Agent {
 /// Takes the program at `named`, or builds the checkout's.
 ///
 /// # Errors
-/// When there is neither, or it is not a Linux program of an architecture that Fedora CoreOS has.
+/// When there is neither, or it is not a `basalt-agent` of our version for an architecture that Fedora CoreOS has.
 pub(crate) fn find(named: Option<&Utf8Path>, progress: &Progress) -> Result<Agent> {
     let program = match named {
         Some(program) => program.to_owned(),
         None => build(progress)?,
     };
-    let architecture = architecture(&program)?;
+    let bytes = fs::read(&program).with_context(|| format!("cannot read the agent `{program}`"))?;
+    let architecture = architecture(&program, &bytes)?;
+    check_identity(&program, &bytes)?;
     Ok(Agent { program, architecture })
 }
 
@@ -55,12 +56,8 @@ pub(crate) fn build(progress: &Progress) -> Result<Utf8PathBuf> {
 }
 
 /// Reads the architecture off the ELF header (System V ABI, `e_ident` and `e_machine`).
-fn architecture(program: &Utf8Path) -> Result<Architecture> {
-    let mut header = [0; 20];
-    let mut file =
-        File::open(program).with_context(|| format!("cannot read the agent `{program}`"))?;
-    let is_elf = file.read_exact(&mut header).is_ok() && header.starts_with(b"\x7fELF");
-    if !is_elf {
+fn architecture(program: &Utf8Path, header: &[u8]) -> Result<Architecture> {
+    if header.len() < 20 || !header.starts_with(b"\x7fELF") {
         bail!("the agent `{program}` is not a Linux program");
     }
     let is_little_endian = header[5] == 1;
@@ -71,5 +68,64 @@ fn architecture(program: &Utf8Path) -> Result<Architecture> {
         // Big-endian: the bytes stand the other way round.
         (0x1600, false) => Ok(Architecture::S390x),
         _ => bail!("the agent `{program}` is for an architecture that Fedora CoreOS does not have"),
+    }
+}
+
+/// Refuses what is no agent, and an agent of another version: it would read a `node.json` that is not written for it.
+fn check_identity(program: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    // Put together here, so that this program does not hold what it looks for.
+    let name = ["program", "basalt-agent", ""].join("/");
+    let wanted = env!("CARGO_PKG_VERSION");
+    let mut found = None;
+    for rest in after_each(bytes, name.as_bytes()) {
+        let version = rest.iter().take(32).take_while(|byte| **byte != b'/').copied().collect();
+        match String::from_utf8(version) {
+            Ok(version) if version == wanted => return Ok(()),
+            Ok(version) => found = Some(version),
+            Err(_) => {}
+        }
+    }
+    match found.filter(|version| version.starts_with(|first: char| first.is_ascii_digit())) {
+        Some(version) => bail!(
+            "the agent `{program}` has version {version}, and this program version {wanted}; build both from one checkout"
+        ),
+        None => bail!(
+            "`{program}` is not a basalt-agent of version {wanted}; `cargo build --release -p basalt-agent` makes one"
+        ),
+    }
+}
+
+/// What follows each occurrence of `text`.
+fn after_each<'b>(bytes: &'b [u8], text: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+    let is_text = move |at: &usize| bytes[*at..].starts_with(text);
+    (0..bytes.len()).filter(is_text).map(|at| &bytes[at + text.len()..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        let found = check_identity("agent".into(), text.as_bytes()).err();
+        assert_eq!(found.map(|error| error.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn agents_are_known_by_what_they_say_of_themselves() {
+        let own = env!("CARGO_PKG_VERSION");
+        let none = format!(
+            "`agent` is not a basalt-agent of version {own}; `cargo build --release -p basalt-agent` makes one"
+        );
+        check(&format!("\x7fELF...program/basalt-agent/{own}/..."), None);
+        check(&format!("program/basalt-agent/ program/basalt-agent/{own}/"), None);
+        check("basalt-agent", Some(&none));
+        check("program/basalt-agent/", Some(&none));
+        check(
+            "program/basalt-agent/9.9.9/",
+            Some(&format!(
+                "the agent `agent` has version 9.9.9, and this program version {own}; build both from one checkout"
+            )),
+        );
     }
 }

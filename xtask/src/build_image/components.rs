@@ -1,15 +1,15 @@
 //! What goes into the image: one layer per component, from what changes rarely to what changes often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use anyhow::{Context, Result};
 use basalt_image::io::digest::Digest;
-use basalt_image::oci::{Component, Entry, Source};
-use basalt_model::cluster::Cluster;
+use basalt_image::oci::{Component, Entry, Source, is_image_archive};
+use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::names::Sha256;
 use basalt_model::report::{Place, Report};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::agent::Agent;
 use super::dist;
@@ -29,16 +29,44 @@ const AGENT_FILES: [(&str, &str); 5] = [
     ),
 ];
 
+/// Everything that the cluster names on this machine: Butane files, files to be baked in, the base.
+pub(super) fn sources(cluster: &Cluster, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let butane = cluster.butane.values().flatten().map(|file| file.value.as_str());
+    let files = cluster.image.files.iter().map(|file| file.value.source.as_str());
+    let archives = cluster.image.preload.iter().map(|item| item.value.archive.as_str());
+    let base = match &cluster.image.base.value {
+        BaseImage::Layout(layout) => Some(layout.as_str()),
+        BaseImage::Scratch | BaseImage::Registry(_) => None,
+    };
+    let paths: BTreeSet<&str> = butane.chain(files).chain(archives).chain(base).collect();
+    paths.into_iter().map(|path| folder.join(path)).collect()
+}
+
 /// Looks at every file that is to be baked in, and reports those that cannot be.
-pub(super) fn check(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) {
-    let files = cluster.image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
-    let archives =
-        cluster.image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
-    for (source, wanted) in files.chain(archives) {
+pub(super) fn check(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) {
+    let files = image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
+    let archives = image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
+    for (source, wanted) in files {
         check_file(folder, source.as_str(), wanted, source.place, &source.path, report);
+    }
+    for (source, wanted) in archives {
+        if check_file(folder, source.as_str(), wanted, source.place, &source.path, report) {
+            check_archive(&folder.join(source.as_str()), source.place, &source.path, report);
+        }
     }
 }
 
+fn check_archive(file: &Utf8Path, place: Place, path: &str, report: &mut Report) {
+    match File::open(file).and_then(is_image_archive) {
+        Ok(true) => {}
+        Ok(false) => report
+            .error(place, path, format!("`{file}` is not an image archive"))
+            .hint("make one with `skopeo copy docker://REGISTRY/IMAGE oci-archive:FILE`"),
+        Err(error) => drop(report.error(place, path, format!("cannot read `{file}`: {error}"))),
+    }
+}
+
+/// Whether the file can be baked in.
 fn check_file(
     folder: &Utf8Path,
     source: &str,
@@ -46,24 +74,24 @@ fn check_file(
     place: Place,
     path: &str,
     report: &mut Report,
-) {
+) -> bool {
     let file = folder.join(source);
     let is_file = file.metadata().map(|metadata| metadata.is_file());
     match is_file {
         Ok(true) => {}
         Ok(false) => {
             report.error(place, path, format!("`{file}` is not a regular file"));
-            return;
+            return false;
         }
         Err(error) => {
             report
                 .error(place, path, format!("cannot read `{file}`: {error}"))
                 .hint("paths are relative to the cluster's file");
-            return;
+            return false;
         }
     }
     match dist::digest_of(&file) {
-        Ok((found, _)) if found == wanted.as_str() => {}
+        Ok((found, _)) if found == wanted.as_str() => return true,
         Ok((found, _)) => {
             report
                 .error(
@@ -75,6 +103,7 @@ fn check_file(
         }
         Err(error) => drop(report.error(place, path, format!("cannot read `{file}`: {error}"))),
     }
+    false
 }
 
 /// All components, in order.

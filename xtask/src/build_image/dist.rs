@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use basalt_image::io::atomic::{self, PlaceError};
 use basalt_image::oci;
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::foreign::Foreign;
+use super::stage::Stage;
 use crate::progress::Progress;
 
 /// The `schema` value of `manifest.json`.
-const MANIFEST_SCHEMA: u32 = 1;
+pub(super) const MANIFEST_SCHEMA: u32 = 1;
 
 /// The file that lists all others.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// The folder of the OCI layout, relative to `dist/`.
 pub(super) const LAYOUT: &str = "image";
@@ -80,8 +81,24 @@ pub(crate) struct Artefact {
 pub(crate) struct Manifest {
     /// Always 1.
     pub(crate) schema: u32,
+    /// A digest of all that the nodes' files were made from, this program included: when it is the same, they need not
+    /// be compiled again. Absent when there was something to say about them, which is then said again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inputs: Option<String>,
     /// One row a file, sorted by path; all but `manifest.json` itself.
     pub(crate) artefacts: Vec<Artefact>,
+}
+
+impl Manifest {
+    /// As it is written.
+    ///
+    /// # Errors
+    /// None that are known of.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
 }
 
 /// A file to be written whose bytes are known.
@@ -102,68 +119,59 @@ pub(crate) struct Built {
     pub(crate) changed: bool,
     /// The image's manifest digest.
     pub(crate) digest: String,
+    /// The image, when it was made in this run.
+    pub(crate) composed: Option<oci::Composed>,
 }
 
-/// Refuses a target that is not ours to replace.
-///
-/// # Errors
-/// When `dist` is something else than an absent or empty folder or an earlier result, and `force` is not given.
-pub(super) fn check_target(dist: &Utf8Path, force: bool) -> Result<()> {
-    let Some(parent) = dist.parent() else { bail!("`{dist}` is the root of the file system") };
-    if !parent.is_dir() {
-        bail!("`{parent}` is not a folder, so `{dist}` cannot be made in it");
-    }
-    let metadata = match fs::symlink_metadata(dist) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at `{dist}`")),
-    };
-    if !metadata.is_dir() {
-        bail!("`{dist}` is not a folder");
-    }
-    let is_empty =
-        fs::read_dir(dist).with_context(|| format!("cannot read `{dist}`"))?.next().is_none();
-    if is_empty || force || read_manifest(dist).is_some() {
-        return Ok(());
-    }
-    bail!(
-        "`{dist}` was not written by this command; choose another folder with `--dist`, or replace it with `--force`"
-    )
-}
-
-fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
+/// The manifest of an earlier result; `None` when no build wrote `dist`.
+pub(super) fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
     let bytes = fs::read(dist.join(MANIFEST)).ok()?;
     serde_json::from_slice::<Manifest>(&bytes)
         .ok()
         .filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
 }
 
-/// Makes `dist` hold `documents` and the image of `spec`, in one step; does nothing when it already does.
+/// What `dist` is to hold besides what other people have put there.
+pub(super) struct Wanted<'w> {
+    /// The image.
+    pub(super) spec: &'w oci::Spec,
+    /// The nodes' files.
+    pub(super) documents: &'w [Document],
+    /// For [`Manifest::inputs`].
+    pub(super) inputs: Option<String>,
+}
+
+/// Makes `dist` hold what is wanted, in one step; writes no file that is there already. What other people have put
+/// there stays, unless a file of ours has its name: that is refused without `force`. `old` is what is there, unless it
+/// is to be made again.
 ///
 /// # Errors
 /// When something cannot be read or written. `dist` is then as it was.
 pub(super) fn build(
     dist: &Utf8Path,
-    spec: &oci::Spec,
-    documents: &[Document],
+    wanted: Wanted,
+    old: Option<Old>,
     force: bool,
     progress: &Progress,
 ) -> Result<Built> {
-    let inputs = spec.labels.get(INPUTS_LABEL);
-    let old = if force { None } else { Old::read(dist) };
-    let old = old.filter(|old| inputs.is_some() && old.image_inputs.as_ref() == inputs);
-    let archive = format!("{}.ociarchive", spec.title);
-    if let Some(old) = &old
-        && old.holds(documents, &archive)
-    {
-        let (manifest, digest) = (old.manifest.clone(), old.digest.clone());
-        return Ok(Built { dist: dist.to_owned(), manifest, changed: false, digest });
+    let Wanted { spec, documents, inputs } = wanted;
+    let old = old.filter(|old| old.has_image_of(spec));
+    let archive = archive_of(spec);
+    let old = match old {
+        Some(old) if old.holds(documents, &archive) => return old.keep(inputs),
+        old => old,
+    };
+    let foreign = Foreign::find(dist)?;
+    if !force {
+        let ours = documents.iter().map(|document| document.path.as_str());
+        foreign.check_names(ours.chain([archive.as_str(), MANIFEST]))?;
     }
     let stage = Stage::new(dist)?;
     for document in documents {
         stage.write(&document.path, |file| file.write_all(&document.contents))?;
     }
     let layout = stage.folder.join(LAYOUT);
+    let mut composed = None;
     let digest = match old {
         Some(old) => {
             progress.step("keeping the image: nothing in it has changed");
@@ -176,18 +184,23 @@ pub(super) fn build(
                 spec.title,
                 spec.components.len()
             ));
-            let composed = oci::compose(spec, &layout)?;
+            let made = composed.insert(oci::compose(spec, &layout)?);
             stage.write(&archive, |file| oci::archive(&layout, file).map_err(io::Error::other))?;
-            composed.manifest.to_string()
+            made.manifest.to_string()
         }
     };
-    let manifest = stage.manifest(documents, &archive, &digest)?;
+    let manifest = stage.manifest(documents, &archive, &digest, inputs)?;
+    foreign.carry_over(&stage.folder)?;
     stage.take_the_place_of(dist)?;
-    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest })
+    Ok(Built { dist: dist.to_owned(), manifest, changed: true, digest, composed })
+}
+
+fn archive_of(spec: &oci::Spec) -> String {
+    format!("{}.ociarchive", spec.title)
 }
 
 /// An earlier result that is whole: every file in its manifest is there with the digest it had.
-struct Old {
+pub(super) struct Old {
     folder: Utf8PathBuf,
     manifest: Manifest,
     image_inputs: Option<String>,
@@ -195,7 +208,8 @@ struct Old {
 }
 
 impl Old {
-    fn read(dist: &Utf8Path) -> Option<Old> {
+    /// Reads every file of the result; `None` when one is damaged, or no build wrote `dist`.
+    pub(super) fn read(dist: &Utf8Path) -> Option<Old> {
         let manifest = read_manifest(dist)?;
         let is_same = |row: &Artefact| {
             digest_of(&dist.join(&row.path))
@@ -208,6 +222,37 @@ impl Old {
             manifest.artefacts.iter().find(|row| row.kind == Kind::OciLayout)?.digest.clone()?;
         let image_inputs = image_inputs(&dist.join(LAYOUT), &digest);
         Some(Old { folder: dist.to_owned(), manifest, image_inputs, digest })
+    }
+
+    /// Whether the nodes' files were made from the same.
+    pub(super) fn is_compiled_from(&self, inputs: &str) -> bool {
+        self.manifest.inputs.as_deref() == Some(inputs)
+    }
+
+    /// Whether the image is one of `spec`, under its name.
+    pub(super) fn has_image_of(&self, spec: &oci::Spec) -> bool {
+        let inputs = spec.labels.get(INPUTS_LABEL);
+        inputs.is_some() && self.image_inputs.as_ref() == inputs
+    }
+
+    /// Leaves everything as it is, but for a note of what it could be made from as well.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn keep(mut self, inputs: Option<String>) -> Result<Built> {
+        if self.manifest.inputs != inputs {
+            self.manifest.inputs = inputs;
+            let text = self.manifest.to_json()?;
+            atomic::replace_file(&self.folder.join(MANIFEST), |file| {
+                file.write_all(&text).map_err(|source| PlaceError {
+                    doing: "write",
+                    path: self.folder.join(MANIFEST),
+                    source,
+                })
+            })?;
+        }
+        let Old { folder: dist, manifest, digest, .. } = self;
+        Ok(Built { dist, manifest, changed: false, digest, composed: None })
     }
 
     /// Whether exactly `documents` stand beside the image.
@@ -251,98 +296,6 @@ fn image_inputs(layout: &Utf8Path, digest: &str) -> Option<String> {
     };
     let config = blob(blob(digest)?["config"]["digest"].as_str()?)?;
     Some(config["config"]["Labels"][INPUTS_LABEL].as_str()?.to_owned())
-}
-
-/// The folder beside `dist/` in which the new result grows; removed when it is dropped.
-struct Stage {
-    folder: Utf8PathBuf,
-    _guard: tempfile::TempDir,
-}
-
-impl Stage {
-    fn new(dist: &Utf8Path) -> Result<Stage> {
-        let (Some(parent), Some(name)) = (dist.parent(), dist.file_name()) else {
-            bail!("`{dist}` has no name")
-        };
-        let guard = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .tempdir_in(parent)
-            .with_context(|| format!("cannot make a folder in `{parent}`"))?;
-        let folder = Utf8PathBuf::try_from(guard.path().to_owned())?;
-        // The result is read by a web server and by other people; `tempdir` makes it private.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-        Ok(Stage { folder, _guard: guard })
-    }
-
-    /// Writes one file below the folder and syncs it.
-    fn write(&self, path: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-        let full = self.folder.join(path);
-        let write = || {
-            fs::create_dir_all(full.parent().unwrap_or(&self.folder))?;
-            let mut file = File::create_new(&full)?;
-            fill(&mut file)?;
-            file.sync_all()
-        };
-        write().with_context(|| format!("cannot write `{path}`"))
-    }
-
-    /// Lists every file, and writes the list.
-    fn manifest(&self, documents: &[Document], archive: &str, digest: &str) -> Result<Manifest> {
-        let mut artefacts = Vec::new();
-        for path in files_below(&self.folder)? {
-            let document = documents.iter().find(|document| document.path == path);
-            let kind = match document {
-                Some(document) => document.kind,
-                None if path == archive => Kind::OciArchive,
-                None if path.ends_with("/oci-layout") => Kind::OciLayout,
-                None if path.contains("/blobs/") => Kind::OciBlob,
-                None => Kind::OciIndex,
-            };
-            let (sha256, size) = digest_of(&self.folder.join(&path))?;
-            let stands_for_image = matches!(kind, Kind::OciLayout | Kind::OciArchive);
-            let digest = stands_for_image.then(|| digest.to_owned());
-            let node = document.and_then(|document| document.node.clone());
-            artefacts.push(Artefact { path, kind, node, sha256, size, digest });
-        }
-        let manifest = Manifest { schema: MANIFEST_SCHEMA, artefacts };
-        let mut text = serde_json::to_vec_pretty(&manifest)?;
-        text.push(b'\n');
-        self.write(MANIFEST, |file| file.write_all(&text))?;
-        Ok(manifest)
-    }
-
-    /// Puts the folder where `dist` is, in one step; what was there goes away with the guard.
-    fn take_the_place_of(self, dist: &Utf8Path) -> Result<()> {
-        let flags = if dist.exists() {
-            RenameFlags::RENAME_EXCHANGE
-        } else {
-            RenameFlags::RENAME_NOREPLACE
-        };
-        renameat2(AT_FDCWD, self.folder.as_std_path(), AT_FDCWD, dist.as_std_path(), flags)
-            .with_context(|| format!("cannot put the result in the place of `{dist}`"))?;
-        if let Some(parent) = dist.parent() {
-            File::open(parent)?.sync_all()?;
-        }
-        Ok(())
-    }
-}
-
-/// The files below `folder`, relative to it, sorted as bytes.
-fn files_below(folder: &Utf8Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(current) = pending.pop() {
-        for entry in current.read_dir_utf8()? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.into_path());
-            } else {
-                files.push(entry.path().strip_prefix(folder)?.to_string());
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// SHA-256 and size of a file.

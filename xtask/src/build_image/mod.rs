@@ -3,11 +3,18 @@
 //! Compiles every node first and reports all findings, then looks at what is to be in the image, and only then
 //! builds: into a folder beside `dist/`, which takes its place when it is complete.
 
+mod additions;
 pub(crate) mod agent;
+mod causes;
+mod checks;
 mod components;
 mod dist;
+mod foreign;
 pub(crate) mod nodes;
+pub(crate) mod prepare;
+mod stage;
 mod summary;
+mod target;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -16,10 +23,14 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result};
 use basalt_image::oci::compose::ComposeError;
 use basalt_image::oci::{Base, Spec};
-use basalt_model::cluster::{BaseImage, Cluster};
+use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::additions::Additions;
+use self::dist::{Old, Wanted};
+use self::prepare::Prepared;
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, checkout, source};
 
@@ -49,8 +60,9 @@ pub(crate) struct Arguments {
 
     /// The folder to write.
     ///
-    /// An existing one is replaced as a whole if it was written by this command. The default is `dist` in the
-    /// checkout, or in the working folder outside one.
+    /// An existing one is replaced if it was written by this command; files that other people have put into it stay.
+    /// One that holds something this build is made from is never replaced. The default is `dist` in the checkout, or in
+    /// the working folder outside one.
     #[arg(long, value_name = "DIR")]
     dist: Option<Utf8PathBuf>,
 
@@ -60,7 +72,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     agent: Option<Utf8PathBuf>,
 
-    /// Builds again although nothing has changed, and replaces a folder that was not written by this command.
+    /// Builds again although nothing has changed, and replaces a folder, or a file in it, that was not written by this
+    /// command.
     #[arg(long)]
     force: bool,
 
@@ -87,32 +100,77 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     };
     let dist =
         camino::absolute_utf8(&dist).with_context(|| format!("cannot tell where `{dist}` is"))?;
-    dist::check_target(&dist, arguments.force)?;
+    let target = target::check(&dist, arguments.force);
 
     let bytes = source::read(&cluster_file)
         .with_context(|| format!("cannot read the cluster `{cluster_file}`"))?;
-    let (cluster, mut report) = match Cluster::parse(cluster_file.as_str(), &bytes) {
-        Ok(parsed) => parsed,
-        Err(refused) => return Ok(refuse(&refused.0)),
+    let folder = match cluster_file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
     };
-    let folder = nodes::folder(&cluster_file);
-    progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
-    let documents = nodes::compile(&cluster, &cluster_file, &mut report);
-    let base = base(&cluster, folder, &mut report);
-    components::check(&cluster, folder, &mut report);
-    let (Some(documents), Some(base), false) = (documents, base, report.has_errors()) else {
-        return Ok(refuse(&report));
+    let (prepared, mut report) = prepare::prepare(&cluster_file, &bytes, folder);
+    let Prepared { cluster, additions, base } = prepared;
+    let Some(cluster) = cluster else {
+        say(&report);
+        // Said last, as it has no place in the cluster's file.
+        target?;
+        return Ok(ExitCode::from(FAILED));
     };
-    if !report.is_empty() {
-        eprintln!("{report}");
-    }
+    let sources = components::sources(&cluster, folder);
+    let local = additions.local_paths(folder);
+    let named = [Some(&cluster_file), arguments.agent.as_ref()].into_iter().flatten();
+    let sources = named.chain(&sources).chain(&local).map(Utf8PathBuf::as_path);
+    let target = target.and_then(|()| target::check_inputs(&dist, sources));
 
+    let old = if arguments.force { None } else { Old::read(&dist) };
+    let inputs = inputs(&bytes, &additions)?;
+    let is_compiled = old.as_ref().is_some_and(|old| old.is_compiled_from(&inputs));
+    let compile = |report: &mut Report| {
+        progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
+        let mut said = Report::new(cluster_file.as_str());
+        let documents = nodes::compile(&cluster, &additions, &mut said);
+        // What is said once is said as long as it holds.
+        let inputs = said.is_empty().then(|| inputs.clone());
+        report.absorb(said);
+        Some((documents?, inputs))
+    };
+    let compiled = if is_compiled { None } else { compile(&mut report) };
+    let Some(base) = base.filter(|_| !report.has_errors()) else {
+        say(&report);
+        target?;
+        return Ok(ExitCode::from(FAILED));
+    };
+    target?;
     let agent = agent::find(arguments.agent.as_deref(), progress)?;
     let spec = spec(&cluster, folder, base, &agent)?;
-    let built = match dist::build(&dist, &spec, &documents, arguments.force, progress) {
-        Ok(built) => built,
-        Err(error) => return explain(error, &cluster, &mut report),
+    checks::can_nodes_boot(&spec, &cluster, &mut report);
+    if report.has_errors() {
+        return Ok(refuse(&report));
+    }
+    if !report.is_empty() {
+        say(&report);
+    }
+    let built = match (compiled, old) {
+        (None, Some(old)) if old.has_image_of(&spec) => old.keep(Some(inputs))?,
+        (compiled, old) => {
+            let mut report = Report::new(cluster_file.as_str());
+            let Some((documents, inputs)) = compiled.or_else(|| compile(&mut report)) else {
+                return Ok(refuse(&report));
+            };
+            let wanted = Wanted { spec: &spec, documents: &documents, inputs };
+            match dist::build(&dist, wanted, old, arguments.force, progress) {
+                Ok(built) => built,
+                Err(error) => return explain(error, &cluster, &mut report),
+            }
+        }
     };
+    if let Some(composed) = &built.composed {
+        let mut report = Report::new(cluster_file.as_str());
+        checks::has_kubelet(composed, &cluster, &mut report);
+        if !report.is_empty() {
+            say(&report);
+        }
+    }
     summary::print(&built, &cluster, start.elapsed(), arguments.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -123,7 +181,7 @@ fn checkout() -> Result<Utf8PathBuf> {
 
 /// Prints what is wrong; nothing was written.
 fn refuse(report: &Report) -> ExitCode {
-    eprintln!("{report}");
+    say(report);
     ExitCode::from(FAILED)
 }
 
@@ -156,8 +214,8 @@ fn explain(error: Error, cluster: &Cluster, report: &mut Report) -> Result<ExitC
 }
 
 /// The image that ours is derived from. `None` means that it cannot be had, and why was reported.
-fn base(cluster: &Cluster, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
-    let base = &cluster.image.base;
+fn base(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) -> Option<Base> {
+    let base = &image.base;
     match &base.value {
         BaseImage::Scratch => Some(Base::Scratch),
         BaseImage::Layout(layout) => {
@@ -196,4 +254,15 @@ fn spec(cluster: &Cluster, folder: &Utf8Path, base: Base, agent: &agent::Agent) 
     };
     spec.labels.insert(dist::INPUTS_LABEL.to_owned(), components::inputs(&spec)?);
     Ok(spec)
+}
+
+/// A digest of all that the nodes' files are made from: this program, the cluster's file, people's Butane files with
+/// what they take from this machine.
+fn inputs(cluster: &[u8], additions: &Additions) -> Result<String> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = Utf8PathBuf::try_from(program)?;
+    let (program, _) =
+        dist::digest_of(&program).with_context(|| format!("cannot read `{program}`"))?;
+    let lines = [program, dist::hex(cluster)].into_iter().chain(additions.digests());
+    Ok(dist::hex(lines.collect::<Vec<_>>().join("\n").as_bytes()))
 }

@@ -3,32 +3,35 @@
 use std::num::NonZero;
 use std::thread;
 
-use basalt_butane::{Extra, NodeConfig};
+use basalt_butane::{Addition, NodeConfig};
 use basalt_image::pxe::{self, Live, Machine, Pxe};
 use basalt_model::cluster::Cluster;
 use basalt_model::node::{InterfaceKind, Node};
-use basalt_model::report::{Place, Report};
-use camino::Utf8Path;
+use basalt_model::report::{Finding, Place, Report, Severity};
 
+use super::additions::Additions;
+use super::causes::Causes;
 use super::dist::{Document, Kind};
-use crate::source;
 
 /// The three files of the Fedora CoreOS live system, as `coreos-installer download -f pxe` is told to name them; they
 /// are put beside the scripts by the person who serves them.
 const LIVE: [&str; 3] = ["fcos/kernel", "fcos/initramfs.img", "fcos/rootfs.img"];
 
-/// Compiles every node of the cluster in `file`, on all processors. `None` means that errors were reported.
+/// Compiles every node with people's own files, on all processors. `None` means that errors were reported.
 pub(crate) fn compile(
     cluster: &Cluster,
-    file: &Utf8Path,
+    additions: &Additions,
     report: &mut Report,
 ) -> Option<Vec<Document>> {
-    let folder = folder(file);
     let compile_some = |nodes: &[Node]| {
-        let mut report = Report::new(file.as_str());
-        let compiled: Vec<Option<Vec<Document>>> =
-            nodes.iter().map(|node| compile_node(cluster, node, folder, &mut report)).collect();
-        (compiled, report)
+        let mut causes = Causes::default();
+        let mut findings = Vec::new();
+        let compile = |node: &Node| {
+            let additions = additions.of(cluster, node)?;
+            compile_node(node, &additions, &mut causes, &mut findings)
+        };
+        let compiled: Vec<Option<Vec<Document>>> = nodes.iter().map(compile).collect();
+        (compiled, causes, findings)
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let share = cluster.nodes.len().div_ceil(threads).max(1);
@@ -41,11 +44,14 @@ pub(crate) fn compile(
             .collect()
     });
     // In the order of the cluster's file, on any number of threads.
-    let mut nodes = Vec::new();
-    for (compiled, findings) in parts {
+    let (mut nodes, mut causes, mut findings) = (Vec::new(), Causes::default(), Vec::new());
+    for (compiled, more_causes, more_findings) in parts {
         nodes.extend(compiled);
-        report.absorb(findings);
+        causes.absorb(more_causes);
+        findings.extend(more_findings);
     }
+    report.absorb_once(findings);
+    causes.tell(report);
     let pxe = scripts(cluster, report);
     let mut documents = Vec::new();
     for node in nodes {
@@ -55,33 +61,26 @@ pub(crate) fn compile(
     Some(documents)
 }
 
-/// What paths in the cluster's file are relative to.
-pub(super) fn folder(file: &Utf8Path) -> &Utf8Path {
-    match file.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent,
-        _ => Utf8Path::new("."),
-    }
-}
-
 fn compile_node(
-    cluster: &Cluster,
     node: &Node,
-    folder: &Utf8Path,
-    report: &mut Report,
+    additions: &[&Addition],
+    causes: &mut Causes,
+    findings: &mut Vec<Finding>,
 ) -> Option<Vec<Document>> {
     let name = node.name.as_str();
-    let extras = extras(cluster, node, folder, report)?;
-    let (config, findings) = basalt_butane::compile_node(node, &extras, Some(folder));
-    report.absorb(findings);
+    let (config, report) = basalt_butane::compile_node(node, additions);
+    for finding in report.into_findings() {
+        // Basalt's own part of the config is a file that nobody has.
+        match finding.file == format!("{name}.bu") {
+            true => causes.add(node, finding.severity, &finding.path, &finding.message),
+            false => findings.push(finding),
+        }
+    }
     let pods = match basalt_static_pods::render(node) {
         Ok(pods) => Some(pods),
         Err(error) => {
             for finding in error.findings() {
-                report.error(
-                    Place::START,
-                    format!("node `{name}`: {}", finding.place),
-                    finding.message.clone(),
-                );
+                causes.add(node, Severity::Error, &finding.place, &finding.message);
             }
             None
         }
@@ -119,29 +118,6 @@ fn compile_node(
         ));
     }
     Some(documents)
-}
-
-/// The Butane files that a person wrote for this node.
-fn extras(
-    cluster: &Cluster,
-    node: &Node,
-    folder: &Utf8Path,
-    report: &mut Report,
-) -> Option<Vec<Extra>> {
-    let files = cluster.butane.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-    let mut extras = Vec::new();
-    for file in files {
-        let path = folder.join(file.value.as_str());
-        match source::read(&path) {
-            Ok(bytes) => extras.push(Extra { file: path.to_string(), bytes }),
-            Err(error) => {
-                report
-                    .error(file.place, &file.path, format!("cannot read `{path}`: {error}"))
-                    .hint("paths are relative to the cluster's file");
-            }
-        }
-    }
-    (extras.len() == files.len()).then_some(extras)
 }
 
 /// The iPXE scripts of the cluster.
@@ -191,4 +167,36 @@ fn macs(node: &Node) -> Vec<String> {
         InterfaceKind::Bond { .. } | InterfaceKind::Vlan { .. } => None,
     };
     node.network.interfaces.iter().filter_map(mac).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAB: &str = include_str!("../../../tests/clusters/lab/cluster.yaml");
+
+    /// What the model does not find is told once, with the nodes it is about.
+    #[test]
+    fn one_cause_on_many_nodes_is_one_finding() {
+        let (mut cluster, _) = Cluster::parse("cluster.yaml", LAB.as_bytes()).unwrap();
+        for node in &mut cluster.nodes {
+            node.haproxy.as_mut().unwrap().max_connections = 900_000;
+            node.ssh_authorized_keys.push(node.ssh_authorized_keys[0].clone());
+        }
+        cluster.nodes[1].haproxy.as_mut().unwrap().monitor_port = 0;
+        cluster.butane.clear();
+        let mut report = Report::new("cluster.yaml");
+        let additions = Additions::read(&[], ".".into(), &[], &mut report);
+        let documents = compile(&cluster, &additions, &mut report);
+        assert!(documents.is_none());
+        let found: Vec<String> = report.sorted().iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{report}");
+        for expected in [
+            "cluster.yaml:1:1: haproxy.max_connections: must be between 1 and 500000, not 900000 (on `n1`, `n2` and `n3`)",
+            "cluster.yaml:1:1: haproxy.monitor_port: must be between 1 and 65535 (on `n2`)",
+        ] {
+            assert!(found.iter().any(|row| row == expected), "{report}");
+        }
+        assert!(found.iter().any(|row| row.contains("ssh_authorized_keys")), "{report}");
+    }
 }

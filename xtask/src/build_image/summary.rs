@@ -7,7 +7,7 @@ use basalt_model::cluster::Cluster;
 use serde::Serialize;
 
 use super::dist::{Artefact, Built, Kind};
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::table::table;
 
 /// The result as `--output json` prints it.
@@ -44,11 +44,10 @@ pub(super) fn print(
                 digest: &built.digest,
                 artefacts: &built.manifest.artefacts,
             };
-            println!("{}", serde_json::to_string_pretty(&summary)?);
+            output::print(serde_json::to_string_pretty(&summary)? + "\n")
         }
-        Format::Text => print!("{}", text(built, cluster, elapsed)),
+        Format::Text => output::print(text(built, cluster, elapsed)),
     }
-    Ok(())
 }
 
 fn text(built: &Built, cluster: &Cluster, elapsed: Duration) -> String {

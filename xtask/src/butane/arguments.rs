@@ -28,7 +28,7 @@ use crate::output::Format;
 pub(crate) struct Arguments {
     /// Butane configs; `-` is standard input.
     ///
-    /// A pipe is fine, as in `<(generate)`. A file has at most 100 MB.
+    /// A pipe is fine, as in `<(generate)`. A file has at most 32 MiB.
     #[arg(value_name = "FILE", value_parser = path())]
     files: Vec<PathBuf>,
 

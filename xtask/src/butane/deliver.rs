@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,8 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-use super::visible::visible;
 use crate::FAILED;
+use crate::output::{self, Readers};
+use crate::visible::visible;
 
 /// How many symbolic links are followed, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -33,23 +33,15 @@ pub(super) fn deliver(
 ) -> Result<ExitCode> {
     let Some(path) = output.filter(|path| !STDOUT.iter().any(|name| *path == Path::new(name)))
     else {
-        return match to_stdout(write) {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::from(FAILED)),
-            Err(error) => Err(error).context("cannot write to standard output"),
-        };
+        return Ok(match output::write(write)? {
+            Readers::Some => ExitCode::SUCCESS,
+            // What was wanted is what nobody got.
+            Readers::None => ExitCode::from(FAILED),
+        });
     };
     to_file(path, write)
         .with_context(|| format!("cannot write `{}`", visible(&path.display().to_string())))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn to_stdout(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // Around the line buffer of the standard library: the result is one line.
-    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let mut out = BufWriter::new(file);
-    write(&mut out)?;
-    out.flush()
 }
 
 fn to_file(path: &Path, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -236,7 +228,7 @@ mod tests {
         to_file(Path::new("/dev/null"), write).unwrap();
         let full = to_file(Path::new("/dev/full"), write).unwrap_err();
         assert_eq!(full.kind(), ErrorKind::StorageFull);
-        for folder in ["/", "/tmp", "/tmp/none/"] {
+        for folder in ["/", "/usr", "/usr/none/"] {
             let refused = to_file(Path::new(folder), write).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::IsADirectory, "{folder}");
         }

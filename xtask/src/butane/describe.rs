@@ -9,10 +9,11 @@ use basalt_butane::describe::{self, SchemaFile};
 use basalt_butane::targets;
 use basalt_model::decode::{closest, list};
 
+use super::USAGE;
 use super::deliver::deliver;
-use super::visible::visible;
-use super::{USAGE, say};
 use crate::FAILED;
+use crate::output::say;
+use crate::visible::visible;
 
 /// Stands for all schemas.
 const ALL: &str = "all";
@@ -24,9 +25,7 @@ const ALL: &str = "all";
 pub(super) fn schema(name: &str, output: Option<&Path>) -> Result<ExitCode> {
     if name == ALL {
         let Some(folder) = output else {
-            say(
-                "error: `--schema all` writes several files\nhint: name a folder with `--output`\n",
-            );
+            say("error: `--schema all` writes several files\nhint: name a folder with `--output`");
             return Ok(ExitCode::from(USAGE));
         };
         write_all(&describe::schemas(), folder)?;
@@ -36,7 +35,7 @@ pub(super) fn schema(name: &str, output: Option<&Path>) -> Result<ExitCode> {
         name.split_once('-').and_then(|(variant, version)| describe::schema(variant, version));
     let Some(schema) = schema else {
         let (name, hint) = (visible(name), similar(name));
-        say(&format!("error: there is no schema `{name}`\nhint: {hint}\n"));
+        say(format_args!("error: there is no schema `{name}`\nhint: {hint}"));
         return Ok(ExitCode::from(FAILED));
     };
     deliver(output, |out| out.write_all(schema.as_bytes()))
@@ -73,9 +72,9 @@ pub(super) fn explain(path: &str, output: Option<&Path>) -> Result<ExitCode> {
     match describe::explain(path) {
         Ok(text) => deliver(output, |out| out.write_all(text.as_bytes())),
         Err(error) => {
-            say(&format!("error: {}\n", visible(&error.to_string())));
+            say(format_args!("error: {}", visible(&error.to_string())));
             if let Some(hint) = error.hint() {
-                say(&format!("hint: {hint}\n"));
+                say(format_args!("hint: {hint}"));
             }
             Ok(ExitCode::from(FAILED))
         }

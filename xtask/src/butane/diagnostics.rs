@@ -8,7 +8,7 @@ use basalt_butane::Source;
 use basalt_model::report::{Finding, Report, Severity};
 
 use super::excerpt::{CONTEXT, Line, Lines};
-use super::visible::visible;
+use crate::visible::visible;
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

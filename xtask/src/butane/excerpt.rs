@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::visible::push;
+use crate::visible::push;
 
 /// Lines that are shown before and after the one with the finding.
 pub(super) const CONTEXT: u32 = 2;

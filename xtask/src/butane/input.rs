@@ -7,13 +7,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use basalt_butane::{Readers, Source, ValuesFile};
+use basalt_model::yaml;
 
 use super::arguments::names_stdin;
-use super::visible::visible;
 use crate::progress::Progress;
+use crate::visible::visible;
 
 /// The most that is read of one file, in bytes: a pipe or device may have no end.
-const MAX_BYTES: u64 = 100_000_000;
+const MAX_BYTES: u64 = yaml::MAX_BYTES as u64;
 
 /// How findings name standard input, as the reference does.
 const STDIN: &str = "<stdin>";
@@ -92,6 +93,6 @@ mod tests {
     fn what_has_no_end_is_left() {
         let refused = take("/dev/zero".to_owned(), io::repeat(b'#'), Readers::Owner);
         let message = refused.err().unwrap().to_string();
-        assert!(message.starts_with("`/dev/zero` has more than 100000000 bytes"), "{message}");
+        assert!(message.starts_with("`/dev/zero` has more than 33554432 bytes"), "{message}");
     }
 }

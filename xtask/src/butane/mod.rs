@@ -10,9 +10,7 @@ mod excerpt;
 mod input;
 mod overrides;
 mod size;
-mod visible;
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,11 +21,12 @@ use basalt_butane::{
 };
 use basalt_model::report::{Report, Severity};
 
+use crate::visible::visible;
 pub(crate) use arguments::Arguments;
 use deliver::deliver;
 use input::Input;
-use visible::visible;
 
+use crate::output::say;
 use crate::progress::Progress;
 use crate::{FAILED, cli};
 
@@ -46,12 +45,12 @@ const USAGE: u8 = 2;
 /// When a file cannot be read, or the result cannot be written.
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
     if arguments.has_deprecated_input() {
-        say("Flag --input has been deprecated, specify filename directly on command line\n");
+        say("Flag --input has been deprecated, specify filename directly on command line");
     }
     let names = match arguments.inputs() {
         Ok(names) => names,
         Err(error) => {
-            say(&error.render().to_string());
+            say(error.render().to_string().trim_end());
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -78,15 +77,20 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
 
     let mut text = Vec::new();
     diagnostics::print(&outcome.report, &sources, arguments.style(), &mut text)?;
-    say(&String::from_utf8_lossy(&text));
-    outcome.notes.iter().for_each(|note| say(&format!("note: {}\n", visible(note))));
+    if !text.is_empty() {
+        say(String::from_utf8_lossy(&text).trim_end_matches('\n'));
+    }
+    if outcome.report.is_cut_short() {
+        say("note: there is more than is shown");
+    }
+    outcome.notes.iter().for_each(|note| say(format_args!("note: {}", visible(note))));
     let Some(made) = outcome.made else {
         let work = if arguments.reverse { "reversing" } else { "translating" };
-        say(&format!("Error {work} config: {}\n", count(&outcome.report)));
+        say(format_args!("Error {work} config: {}", count(&outcome.report)));
         return Ok(ExitCode::from(FAILED));
     };
     if arguments.strict && !outcome.report.is_empty() {
-        say("Config produced warnings and --strict was specified\n");
+        say("Config produced warnings and --strict was specified");
         return Ok(ExitCode::from(FAILED));
     }
     if let Some(format) = arguments.overrides {
@@ -178,11 +182,6 @@ fn count(report: &Report) -> String {
         warnings if warnings.starts_with("0 ") => errors,
         warnings => format!("{errors}, {warnings}"),
     }
-}
-
-/// Writes to standard error. When nobody reads it any more, the exit status still says how it ended.
-fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn help(arguments: &Arguments) -> String {

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use basalt_butane::Override;
 
-use super::visible::visible;
 use crate::output::Format;
+use crate::visible::visible;
 
 /// Prints a report.
 ///

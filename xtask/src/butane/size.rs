@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use basalt_butane::size::{Contents, Form, Item, SizeReport};
 
-use super::visible::visible;
 use crate::output::Format;
+use crate::visible::visible;
 
 /// The items that people are shown; all of them are in the JSON.
 const SHOWN: usize = 20;

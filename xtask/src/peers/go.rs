@@ -13,9 +13,8 @@ use super::{Missing, entry};
 use crate::command::run;
 use crate::progress::Progress;
 
-/// From 1.21 on, Go fetches the toolchain that a go.mod asks for by itself.
+/// From this one on, Go fetches the toolchain that a go.mod asks for by itself, so that it may be older than that.
 const OLDEST_GO: u32 = 21;
-const GET_GO: &str = "install Go 1.25 or newer from https://go.dev/dl/ (Debian 12's is too old)";
 
 /// The packages with headers that the build needs and this machine lacks.
 pub(super) fn missing_headers(program: &GoProgram) -> Vec<SystemPackage> {
@@ -55,15 +54,19 @@ pub(super) fn build(
 
 fn check_go() -> Result<()> {
     let Ok(version) = run(Command::new("go").args(["env", "GOVERSION"])) else {
-        bail!(Missing(GET_GO.to_owned()));
+        bail!(Missing(get_go()));
     };
     match minor(version.trim()) {
         Some(minor) if minor < OLDEST_GO => {
-            bail!(Missing(format!("{} is too old; {GET_GO}", version.trim())))
+            bail!(Missing(format!("{} is too old; {}", version.trim(), get_go())))
         }
         // A development version has no number and is new enough.
         Some(_) | None => Ok(()),
     }
+}
+
+fn get_go() -> String {
+    format!("install Go 1.{OLDEST_GO} or newer from https://go.dev/dl/ (Debian 12's is too old)")
 }
 
 fn minor(version: &str) -> Option<u32> {

@@ -28,6 +28,38 @@ pub struct Cluster {
     pub image: ImagePlan,
 }
 
+/// What a `cluster.yaml` says, also one that is refused: the files it names can be looked at all the same, so that
+/// everything that is wrong is told at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The cluster; absent when the report has errors.
+    pub cluster: Option<Cluster>,
+    /// Every finding, errors and warnings, each with its place.
+    pub report: Report,
+    /// Every Butane file that is named, in the order of the file's sections.
+    pub butane: Vec<Located<RelativePath>>,
+    /// The operating system image as far as it could be read; absent when nothing could.
+    pub image: Option<ImagePlan>,
+}
+
+impl Reading {
+    /// Reads and checks `cluster.yaml`; see [`Cluster::parse`].
+    pub fn of(file: &str, bytes: &[u8]) -> Reading {
+        let mut report = Report::new(file);
+        let Some(input) = decode::document_in_part::<ClusterInput>(bytes, &mut report) else {
+            return Reading { cluster: None, report, butane: Vec::new(), image: None };
+        };
+        check::check(&input, &mut report);
+        let is_usable = !report.has_errors();
+        Reading {
+            cluster: is_usable.then(|| resolve::cluster(&input)),
+            butane: resolve::butane(&input),
+            image: resolve::image(&input),
+            report,
+        }
+    }
+}
+
 /// What the operating system image is made of. Paths are relative to `cluster.yaml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImagePlan {
@@ -60,15 +92,8 @@ impl Cluster {
     /// # Errors
     /// [`Refused`] holds every finding, errors and warnings, each with its place.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<(Cluster, Report), Refused> {
-        let mut report = Report::new(file);
-        let Some(input) = decode::document::<ClusterInput>(bytes, &mut report) else {
-            return Err(Refused(report));
-        };
-        check::check(&input, &mut report);
-        if report.has_errors() {
-            return Err(Refused(report));
-        }
-        Ok((resolve::cluster(&input), report))
+        let Reading { cluster, report, .. } = Reading::of(file, bytes);
+        cluster.map(|cluster| (cluster, report.clone())).ok_or(Refused(report))
     }
 
     /// The node `name`.

@@ -10,7 +10,7 @@ use crate::input::{
     VaultInput, VrrpInstanceInput,
 };
 use crate::names::{
-    AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RoleName,
+    AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RelativePath, RoleName,
 };
 use crate::node::{
     Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
@@ -42,18 +42,31 @@ pub(super) fn cluster(input: &ClusterInput) -> Cluster {
         generation: input.generation.0.into(),
         nodes: input.nodes.iter().map(|node| self::node(input, node)).collect(),
         butane: input.nodes.iter().map(butane_of).collect(),
-        image: ImagePlan {
-            name: input.image.name.clone(),
-            version: input.image.version.value.clone(),
-            base: Located {
-                value: BaseImage::parse(&input.image.base).unwrap_or(BaseImage::Scratch),
-                place: input.image.base.place,
-                path: input.image.base.path.clone(),
-            },
-            files: input.image.files.clone(),
-            preload: input.image.preload.clone(),
-        },
+        image: image(input).expect("the check found a base image"),
     }
+}
+
+/// The image, when what it is built on is known.
+pub(super) fn image(input: &ClusterInput) -> Option<ImagePlan> {
+    let base = &input.image.base;
+    Some(ImagePlan {
+        name: input.image.name.clone(),
+        version: input.image.version.value.clone(),
+        base: Located {
+            value: BaseImage::parse(base)?,
+            place: base.place,
+            path: base.path.clone(),
+        },
+        files: input.image.files.clone(),
+        preload: input.image.preload.clone(),
+    })
+}
+
+/// Every Butane file: the cluster's, those of roles and of nodes, used or not.
+pub(super) fn butane(input: &ClusterInput) -> Vec<Located<RelativePath>> {
+    let roles = input.roles.values().flat_map(|role| &role.butane);
+    let nodes = input.nodes.iter().flat_map(|node| &node.butane);
+    input.butane.iter().chain(roles).chain(nodes).cloned().collect()
 }
 
 fn node(input: &ClusterInput, node: &NodeInput) -> Node {

@@ -48,6 +48,10 @@ impl<T: Decode> Decode for Located<T> {
         T::decode(yaml, decoder).map(|value| Located { value, place: yaml.place, path })
     }
 
+    fn stand_in() -> Option<Self> {
+        T::stand_in().map(Located::default_of)
+    }
+
     fn schema(definitions: &mut Map<String, Json>) -> Json {
         T::schema(definitions)
     }
@@ -74,10 +78,8 @@ impl<T: Decode> Decode for Vec<T> {
             return None;
         };
         let read =
-            |(index, item)| decoder.below(format!("[{index}]"), |decoder| T::decode(item, decoder));
-        // Collected twice, so that the first bad item does not hide the others.
-        let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
-        items.into_iter().collect()
+            |(index, item)| decoder.item(format!("[{index}]"), |decoder| T::decode(item, decoder));
+        Some(items.iter().enumerate().filter_map(read).collect())
     }
 
     fn absent() -> Option<Self> {
@@ -95,13 +97,14 @@ impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
             decoder.wrong_kind(yaml, "a mapping");
             return None;
         };
+        decoder.repeats(entries);
         let read = |(key, value): &(Yaml, Yaml)| {
             let name = key.as_scalar().map_or("?", |scalar| scalar.text.as_str());
-            decoder
-                .below(name, |decoder| Some((K::decode(key, decoder), V::decode(value, decoder))))
+            let entry =
+                decoder.item(name, |decoder| (K::decode(key, decoder), V::decode(value, decoder)));
+            Some((entry.0?, entry.1?))
         };
-        let entries: Vec<_> = entries.iter().filter_map(read).collect();
-        entries.into_iter().map(|(key, value)| Some((key?, value?))).collect()
+        Some(entries.iter().filter_map(read).collect())
     }
 
     fn absent() -> Option<Self> {
@@ -119,6 +122,10 @@ impl<T: TextType> Decode for T {
         text.parse().map_err(|error: NotA| decoder.error(yaml.place, error.to_string())).ok()
     }
 
+    fn stand_in() -> Option<Self> {
+        T::EXAMPLE.parse().ok()
+    }
+
     fn schema(_: &mut Map<String, Json>) -> Json {
         json!({"type": "string", "pattern": T::PATTERN})
     }
@@ -133,6 +140,10 @@ impl Decode for String {
                 None
             }
         }
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some("unread".to_owned())
     }
 
     fn schema(_: &mut Map<String, Json>) -> Json {
@@ -217,6 +228,10 @@ impl<const MIN: u32, const MAX: u32> Decode for Between<MIN, MAX> {
                 None
             }
         }
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(Between(MIN))
     }
 
     fn schema(_: &mut Map<String, Json>) -> Json {

@@ -15,15 +15,23 @@ pub use kinds::{Between, Located};
 pub use record::ObjectSchema;
 
 use crate::report::{Place, Report};
-use crate::yaml::{Value, Yaml};
+use crate::yaml::{Value, Yaml, repeated_keys};
 
 /// A type that can be read from a [`Yaml`] value.
 pub trait Decode: Sized {
-    /// Reads the value. `None` means that at least one error was reported.
+    /// Reads the value. Both `None` and a value that is not whole mean that at least one error was reported.
+    ///
+    /// So that one bad value does not hide what is wrong with the others, as much as possible is read: a list or mapping
+    /// goes without its bad items, an optional field is absent, a required one has its [`Decode::stand_in`].
     fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self>;
 
     /// The value of a field that is not there; `None` makes the field required.
     fn absent() -> Option<Self> {
+        None
+    }
+
+    /// A value for one that could not be read, for a document that is refused anyway. `None` gives up what it is part of.
+    fn stand_in() -> Option<Self> {
         None
     }
 
@@ -35,12 +43,14 @@ pub trait Decode: Sized {
 pub struct Decoder<'r> {
     report: &'r mut Report,
     path: String,
+    /// How many lists and mappings of items the current value is in.
+    depth: usize,
 }
 
 impl<'r> Decoder<'r> {
     /// Starts at the root of a document.
     pub fn new(report: &'r mut Report) -> Self {
-        Decoder { report, path: String::new() }
+        Decoder { report, path: String::new(), depth: 0 }
     }
 
     /// The path to the current value, `nodes[1].addresses`.
@@ -48,12 +58,13 @@ impl<'r> Decoder<'r> {
         &self.path
     }
 
-    /// Reports an error at the current path.
+    /// Reports an error at the current path, whose value then counts as unread.
     pub fn error(
         &mut self,
         place: Place,
         message: impl Into<String>,
     ) -> &mut crate::report::Finding {
+        self.report.unread(&self.path);
         self.report.error(place, &self.path, message)
     }
 
@@ -88,6 +99,26 @@ impl<'r> Decoder<'r> {
         result
     }
 
+    /// What takes the place of a required value, unless it is part of one of many.
+    fn stand_in<T: Decode>(&self) -> Option<T> {
+        if self.depth == 0 { T::stand_in() } else { None }
+    }
+
+    /// As [`below`](Self::below), for one of many: a bad one is left out, and nothing stands in for it.
+    fn item<T>(&mut self, segment: impl fmt::Display, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.depth += 1;
+        let result = self.below(segment, act);
+        self.depth -= 1;
+        result
+    }
+
+    /// Reports keys that are there already.
+    fn repeats(&mut self, entries: &[(Yaml, Yaml)]) {
+        for (key, message) in repeated_keys(entries) {
+            self.report.error(key.place, &self.path, message);
+        }
+    }
+
     /// The fields of a mapping. Keys that are not among `known` are errors, with a suggestion where one is close.
     pub fn fields<'y>(
         &mut self,
@@ -98,19 +129,22 @@ impl<'r> Decoder<'r> {
             self.wrong_kind(yaml, "a mapping");
             return None;
         };
-        let mut fields = Fields { place: yaml.place, entries: Vec::new(), has_errors: false };
+        self.repeats(entries);
+        let mut fields = Fields { place: yaml.place, entries: Vec::new() };
         for (key, value) in entries {
             let name = key.as_scalar().map_or("", |scalar| scalar.text.as_str());
             if known.contains(&name) {
                 fields.entries.push((name, value));
-            } else {
-                fields.has_errors = true;
-                let hint = match closest(name, known.iter().copied()) {
-                    Some(suggestion) => format!("did you mean `{suggestion}`?"),
-                    None => format!("the fields here are {}", list(known)),
-                };
-                self.below(name, |decoder| decoder.error(key.place, "unknown field").hint(hint));
+                continue;
             }
+            let hint = match closest(name, known.iter().copied()) {
+                Some(suggestion) => {
+                    self.below(suggestion, |decoder| decoder.report.unread(&decoder.path));
+                    format!("did you mean `{suggestion}`?")
+                }
+                None => format!("the fields here are {}", list(known)),
+            };
+            self.below(name, |decoder| decoder.error(key.place, "unknown field").hint(hint));
         }
         Some(fields)
     }
@@ -120,11 +154,11 @@ impl<'r> Decoder<'r> {
 pub struct Fields<'y> {
     place: Place,
     entries: Vec<(&'y str, &'y Yaml)>,
-    has_errors: bool,
 }
 
 impl Fields<'_> {
-    /// Reads the field `name`. A missing field has its default, or is an error.
+    /// Reads the field `name`. A missing field has its default, or is an error. `None` means that an error was reported
+    /// and the record cannot go without the field.
     pub fn take<T: Decode>(
         &mut self,
         name: &str,
@@ -132,34 +166,39 @@ impl Fields<'_> {
         decoder: &mut Decoder<'_>,
     ) -> Option<T> {
         let entry = self.entries.iter().find(|(key, _)| *key == name);
-        let value = match entry {
-            Some((_, yaml)) => decoder.below(name, |decoder| T::decode(yaml, decoder)),
-            None => {
-                let value = default.or_else(T::absent);
-                if value.is_none() {
-                    decoder.error(self.place, format!("`{name}` is missing"));
-                }
-                value
+        let otherwise = default.or_else(T::absent);
+        match (entry, otherwise) {
+            (Some((_, yaml)), otherwise) => {
+                let value = decoder.below(name, |decoder| T::decode(yaml, decoder));
+                value.or(otherwise).or_else(|| decoder.stand_in())
             }
-        };
-        self.has_errors |= value.is_none();
-        value
-    }
-
-    /// Whether a key was unknown or a field could not be read.
-    pub fn has_errors(&self) -> bool {
-        self.has_errors
+            (None, Some(value)) => Some(value),
+            (None, None) => {
+                let message = format!("`{name}` is missing");
+                decoder.below(name, |decoder| decoder.report.unread(&decoder.path));
+                decoder.report.error(self.place, &decoder.path, message);
+                decoder.stand_in()
+            }
+        }
     }
 }
 
 /// Reads a whole document into `T`; anything behind the first document is an error.
 pub fn document<T: Decode>(bytes: &[u8], report: &mut Report) -> Option<T> {
-    let stream = crate::yaml::parse(bytes, report)?;
+    let mut own = Report::new(report.file());
+    let value = document_in_part(bytes, &mut own);
+    let is_whole = !own.has_errors();
+    report.absorb(own);
+    value.filter(|_| is_whole)
+}
+
+/// Reads as much of a document as can be read; the value is whole when no errors were reported.
+pub fn document_in_part<T: Decode>(bytes: &[u8], report: &mut Report) -> Option<T> {
+    let stream = crate::yaml::parse_first(bytes, report)?;
     if let Some(place) = stream.second {
         report
             .error(place, "", "a second document")
             .hint("one file holds one document; remove the `---` and what follows");
-        return None;
     }
     let Some(root) = stream.first else {
         report.error(Place::START, "", "the file is empty");
@@ -193,6 +232,11 @@ pub fn word<T: Copy>(
 pub fn closest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Enough for a swapped pair, a missing plural or another style of writing (`dnsServers`), not for another word.
     const LEAST_SIMILARITY: f64 = 0.7;
+    // No name is half as long; comparing takes time and memory by the length of both.
+    const LONGEST: usize = 100;
+    if name.len() > LONGEST {
+        return None;
+    }
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
     let scored = known
         .into_iter()

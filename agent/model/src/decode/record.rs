@@ -35,9 +35,18 @@ macro_rules! record {
                     $(default = Some($default);)?
                     let $field = fields.take(stringify!($field), default, decoder);
                 )+
-                if fields.has_errors() {
-                    return None;
-                }
+                Some(Self { $($field: $field?),+ })
+            }
+
+            fn stand_in() -> Option<Self> {
+                $(
+                    #[allow(unused_mut, unused_assignments)]
+                    let mut default: Option<$type> = None;
+                    $(default = Some($default);)?
+                    let $field = default
+                        .or_else(<$type as $crate::decode::Decode>::absent)
+                        .or_else(<$type as $crate::decode::Decode>::stand_in);
+                )+
                 Some(Self { $($field: $field?),+ })
             }
 

@@ -10,7 +10,9 @@ pub mod scalar;
 
 use std::rc::Rc;
 
-pub use parse::{MAX_BYTES, MAX_DEPTH, MAX_VALUES, Stream, parse, parse_all, repeated_keys};
+pub use parse::{
+    MAX_BYTES, MAX_DEPTH, MAX_VALUES, Stream, parse, parse_all, parse_first, repeated_keys,
+};
 
 use crate::report::Place;
 

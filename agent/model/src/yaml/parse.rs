@@ -17,9 +17,12 @@ pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The deepest nesting. Values are dropped and walked by recursion, so this bounds the stack.
 pub const MAX_DEPTH: usize = 200;
 
-/// The most values in one document, counted as if every alias were written out: a handful of nested aliases can
-/// stand for billions of values.
-pub const MAX_VALUES: usize = 4_000_000;
+/// The largest text there is with all aliases written out, in bytes: a few characters can stand for a megabyte.
+const MAX_WRITTEN_OUT: usize = 2 * MAX_BYTES;
+
+/// The most values in one text, and in one document counted as if every alias were written out: a handful of nested
+/// aliases can stand for billions of values. A value takes about a hundred bytes of memory.
+pub const MAX_VALUES: usize = 1_000_000;
 
 /// The result of reading a text: its first document, and where a second one starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,18 @@ pub fn parse(bytes: &[u8], report: &mut Report) -> Option<Stream> {
     }
     let text = decode(bytes, report)?;
     let mut builder = Builder::new(report);
+    builder.read(text, Documents::First)?;
+    Some(Stream { first: builder.roots.pop(), second: builder.second })
+}
+
+/// Reads the first document of `bytes`, and leaves keys that occur twice to the caller, as [`parse_all`] does.
+pub fn parse_first(bytes: &[u8], report: &mut Report) -> Option<Stream> {
+    if !is_small_enough(bytes, report) {
+        return None;
+    }
+    let text = decode(bytes, report)?;
+    let mut builder = Builder::new(report);
+    builder.refuses_repeats = false;
     builder.read(text, Documents::First)?;
     Some(Stream { first: builder.roots.pop(), second: builder.second })
 }
@@ -125,12 +140,16 @@ fn place(mark: Mark) -> Place {
 #[derive(Clone, Copy)]
 struct Size {
     values: usize,
+    /// Bytes of text.
+    bytes: usize,
     /// How many lists and mappings are in each other.
     depth: usize,
 }
 
 impl Size {
-    const SCALAR: Size = Size { values: 1, depth: 0 };
+    fn of_scalar(text: &str) -> Size {
+        Size { values: 1, bytes: text.len(), depth: 0 }
+    }
 }
 
 /// A value that other values may be named by.
@@ -161,6 +180,8 @@ struct Builder<'r> {
     report: &'r mut Report,
     open: Vec<Open>,
     anchors: HashMap<String, Anchor>,
+    /// How many are in memory.
+    values: usize,
     /// One of each document.
     roots: Vec<Yaml>,
     /// Start of the second document, when it was not read.
@@ -178,6 +199,7 @@ impl<'r> Builder<'r> {
             report,
             open: Vec::new(),
             anchors: HashMap::new(),
+            values: 0,
             roots: Vec::new(),
             second: None,
             refuses_repeats: true,
@@ -252,7 +274,8 @@ impl<'r> Builder<'r> {
                     take_back_line_end(&mut value, self.last_line_is_blank);
                 }
                 let scalar = Scalar { text: value, style: scalar_style(style) };
-                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, Size::SCALAR)
+                let size = Size::of_scalar(&scalar.text);
+                self.add(Yaml { place, tag, value: Value::Scalar(scalar) }, anchor, size)
             }
             EventData::SequenceStart { anchor, tag, .. } => self.start(place, tag, anchor, false),
             EventData::MappingStart { anchor, tag, .. } => self.start(place, tag, anchor, true),
@@ -303,19 +326,34 @@ impl<'r> Builder<'r> {
             anchor,
             items: Vec::new(),
             is_map,
-            size: Size { values: 1, depth: 1 },
+            size: Size { values: 1, bytes: 0, depth: 1 },
         });
         Some(())
     }
 
     fn add(&mut self, yaml: Yaml, anchor: Option<String>, size: Size) -> Option<()> {
+        // What has an anchor is kept twice, with all that is in it.
+        let copies = if anchor.is_some() { size.values } else { 0 };
+        self.values = self.values.saturating_add(copies).saturating_add(1);
+        if self.values > MAX_VALUES {
+            self.error(yaml.place, &format!("more than {MAX_VALUES} values"));
+            return None;
+        }
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), size });
         }
         match self.open.last_mut() {
             Some(parent) => {
                 parent.size.values = parent.size.values.saturating_add(size.values);
+                parent.size.bytes = parent.size.bytes.saturating_add(size.bytes);
                 parent.size.depth = parent.size.depth.max(size.depth + 1);
+                if parent.size.bytes > MAX_WRITTEN_OUT {
+                    self.error(
+                        yaml.place,
+                        &format!("more than {MAX_WRITTEN_OUT} bytes with all aliases written out"),
+                    );
+                    return None;
+                }
                 if parent.size.values > MAX_VALUES {
                     self.error(
                         yaml.place,
@@ -425,6 +463,22 @@ mod tests {
         let mut report = Report::new("f");
         assert!(parse(bomb.as_bytes(), &mut report).is_none());
         assert!(report.to_string().contains("values with all aliases written out"), "{report}");
+        let long = "x".repeat(1024 * 1024);
+        let text = format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(65));
+        let mut report = Report::new("f");
+        assert!(parse(text.as_bytes(), &mut report).is_none());
+        assert!(report.to_string().contains("bytes with all aliases written out"), "{report}");
+        // None of these lists is too long by itself.
+        let half = "a,".repeat(MAX_VALUES / 2 + 1);
+        let mut report = Report::new("f");
+        assert!(parse(format!("[{half}[{half}").as_bytes(), &mut report).is_none());
+        assert!(report.to_string().contains("more than 1000000 values"), "{report}");
+        // Each anchor has a copy of all that is in it.
+        let anchors: String = (0..MAX_DEPTH).map(|level| format!("&a{level} [")).collect();
+        let mut report = Report::new("f");
+        let text = format!("{anchors}{}{}", "a,".repeat(10_000), "]".repeat(MAX_DEPTH));
+        assert!(parse(text.as_bytes(), &mut report).is_none());
+        assert!(report.to_string().contains("more than 1000000 values"), "{report}");
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let deep = nested(MAX_DEPTH / 2);
         let text = format!("a: &a {deep}\nb: {}\n", deep.replace("[]", "[*a]"));

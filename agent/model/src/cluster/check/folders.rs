@@ -5,6 +5,7 @@ use crate::cluster::resolve::directory_of;
 use crate::decode::Located;
 use crate::input::ClusterInput;
 use crate::names::AbsolutePath;
+use crate::node::KUBERNETES_DIRECTORY;
 use crate::report::{Place, Report};
 
 /// What others rely on, whole. A pod that may write there could change the node.
@@ -102,9 +103,6 @@ const SHARED: [&str; 25] = [
     "/var/tmp",
 ];
 
-/// The only place besides its defaults that the agent's unit lets it write manifests to.
-const KUBERNETES: &str = "/etc/kubernetes/";
-
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for template in input.vault_agent.iter().flat_map(|agent| &agent.templates) {
         let destination = &template.destination;
@@ -118,12 +116,12 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     identity(input, report);
     if let Some(kubelet) = &input.kubelet {
         let folder = &kubelet.static_pod_directory;
-        if !folder.as_str().starts_with(KUBERNETES) {
+        if !folder.as_str().starts_with(KUBERNETES_DIRECTORY) {
             report
                 .error(
                     folder.place,
                     &folder.path,
-                    format!("`{}` is not below `{KUBERNETES}`", folder.value),
+                    format!("`{}` is not below `{KUBERNETES_DIRECTORY}`", folder.value),
                 )
                 .hint("the agent owns the folder and may write there alone");
         }

@@ -26,12 +26,13 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
         frontend(input, haproxy, item, report);
     }
     let needs_api = haproxy.frontends.is_empty() && input.api.virtual_addresses.is_empty();
-    if needs_api {
+    if needs_api && report.is_whole("haproxy") && report.is_whole("api") {
         report
             .error(Place::START, "haproxy", "there is nothing to listen on: no frontend is listed and the API has no virtual address")
             .hint("set `api.virtual_addresses` or list a frontend");
     }
-    if !input.api.virtual_addresses.is_empty() && input.api.servers.is_empty() {
+    let has_servers = !input.api.servers.is_empty() || !report.is_whole("api.servers");
+    if !input.api.virtual_addresses.is_empty() && !has_servers {
         report.error(
             Place::START,
             "api.servers",
@@ -90,7 +91,7 @@ pub(super) fn virtual_address(
         report
             .error(address.place, &address.path, message)
             .hint("choose an address between the first and the last of the network");
-    } else if own.is_none() {
+    } else if own.is_none() && report.is_whole("nodes") {
         let message = format!("`{}` is in no network of any node", address.value);
         report
             .error(address.place, &address.path, message)
@@ -114,14 +115,14 @@ fn frontend(
         let message = format!("`{MONITOR}` is the name of haproxy's own health answers");
         report.error(frontend.name.place, &frontend.name.path, message).hint("choose another name");
     }
-    if frontend.binds.is_empty() {
+    if frontend.binds.is_empty() && report.is_whole(&frontend.path) {
         report.error(
             frontend.place,
             format!("{}.binds", frontend.path),
             "a frontend listens on at least one address",
         );
     }
-    if frontend.servers.is_empty() {
+    if frontend.servers.is_empty() && report.is_whole(&frontend.path) {
         report.error(
             frontend.place,
             format!("{}.servers", frontend.path),
@@ -163,6 +164,9 @@ fn certificate(
     let certificates = || input.vault.iter().flat_map(|vault| &vault.certificates);
     let Some(certificate) = certificates().find(|certificate| certificate.name.value == name.value)
     else {
+        if !report.is_whole("vault.certificates") {
+            return;
+        }
         let finding = report.error(
             name.place,
             &name.path,
@@ -203,7 +207,8 @@ fn certificate(
         report.error(certificate.name.place, &certificate.name.path, message);
     }
     for role in &haproxy.roles {
-        if !certificate.roles.iter().any(|item| item.value == role.value) {
+        let is_fetched = certificate.roles.iter().any(|item| item.value == role.value);
+        if !is_fetched && report.is_whole(&certificate.path) {
             let message = format!(
                 "nodes of the role `{}` run haproxy and do not fetch the certificate `{}`",
                 role.value, name.value

@@ -12,7 +12,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     unmoved(input, report);
     let Some(keepalived) = &input.keepalived else { return };
     let instances = &keepalived.instances;
-    if instances.is_empty() {
+    if instances.is_empty() && report.is_whole("keepalived") {
         report
             .error(Place::START, "keepalived.instances", "keepalived needs at least one instance")
             .hint("add one, or remove the section");
@@ -38,7 +38,8 @@ fn unmoved(input: &ClusterInput, report: &mut Report) {
     let instances = || input.keepalived.iter().flat_map(|keepalived| &keepalived.instances);
     for address in &input.api.virtual_addresses {
         let mut moved = instances().flat_map(|instance| &instance.virtual_addresses);
-        if !moved.any(|moved| moved.value == address.value) {
+        let is_moved = moved.any(|moved| moved.value == address.value);
+        if !is_moved && report.is_whole("keepalived") {
             let message = format!("no keepalived instance moves `{}`", address.value);
             let hint = match input.keepalived {
                 Some(_) => "add it to an instance of its address family",
@@ -55,6 +56,9 @@ fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report:
     peers(input, instance, report);
     priorities(input, instance, report);
     let Some(first) = instance.virtual_addresses.first() else {
+        if !report.is_whole(&instance.path) {
+            return;
+        }
         report.error(
             instance.place,
             format!("{}.virtual_addresses", instance.path),
@@ -76,6 +80,9 @@ fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report:
         virtual_address(input, address, report);
         for node in participants(input, instance) {
             let Some((interface, _)) = interface_towards(node, address.value) else {
+                if !report.is_whole(&node.path) {
+                    continue;
+                }
                 let message = format!(
                     "node `{}` takes part and has no interface in the network of `{}`",
                     *node.name, address.value
@@ -117,6 +124,7 @@ fn priorities(input: &ClusterInput, instance: &VrrpInstanceInput, report: &mut R
 fn peers(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &mut Report) {
     for peer in &instance.peers {
         match input.nodes.iter().find(|node| node.name.value == peer.value) {
+            None if !report.is_whole("nodes") => {}
             None => {
                 let finding = report.error(
                     peer.place,
@@ -129,7 +137,10 @@ fn peers(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &m
                     finding.hint(format!("did you mean `{name}`?"));
                 }
             }
-            Some(node) if !instance.priorities.contains_key(&node.role.value) => {
+            Some(node)
+                if !instance.priorities.contains_key(&node.role.value)
+                    && report.is_whole(&instance.path) =>
+            {
                 let message = format!(
                     "node `{}` has the role `{}`, which has no priority here",
                     peer.value, *node.role
@@ -141,7 +152,7 @@ fn peers(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &m
     }
     unique("peer", instance.peers.iter().map(Item::of), report);
     let count = participants(input, instance).count();
-    if count < 2 {
+    if count < 2 && report.is_whole("nodes") && report.is_whole(&instance.path) {
         let message = format!("an instance needs at least two nodes, this one has {count}");
         report
             .error(instance.place, &instance.path, message)

@@ -10,7 +10,7 @@ use crate::names::{Cidr, InterfaceName};
 use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
-    if input.nodes.is_empty() {
+    if input.nodes.is_empty() && report.is_whole("nodes") {
         report.error(Place::START, "nodes", "a cluster needs at least one node");
     }
     let interfaces = || input.nodes.iter().flat_map(|node| &node.interfaces);
@@ -52,14 +52,15 @@ pub(super) fn is_one_machine(address: IpAddr) -> bool {
 }
 
 /// A name server is asked from an address of its own family.
-fn name_servers(input: &ClusterInput, node: &NodeInput, report: &mut Report) {
+fn name_servers(input: &ClusterInput, node: &Located<NodeInput>, report: &mut Report) {
     let own = &node.dns_servers;
     for server in if own.is_empty() { &input.dns_servers } else { own } {
         if !is_one_machine(server.value) {
             continue;
         }
         let mut addresses = node.interfaces.iter().flat_map(|interface| &interface.addresses);
-        if !addresses.any(|own| own.address().is_ipv4() == server.is_ipv4()) {
+        let is_reached = addresses.any(|own| own.address().is_ipv4() == server.is_ipv4());
+        if !is_reached && report.is_whole(&node.path) {
             let message =
                 format!("node `{}` has no address of the family of `{}`", *node.name, server.value);
             report.error(server.place, &server.path, message).hint(
@@ -71,14 +72,15 @@ fn name_servers(input: &ClusterInput, node: &NodeInput, report: &mut Report) {
 
 fn node(node: &Located<NodeInput>, report: &mut Report) {
     unique("interface", node.interfaces.iter().map(|interface| Item::of(&interface.name)), report);
-    if node.interfaces.iter().all(|interface| interface.addresses.is_empty()) {
+    let is_whole = report.is_whole(&node.path);
+    if is_whole && node.interfaces.iter().all(|interface| interface.addresses.is_empty()) {
         report.error(
             node.place,
             format!("{}.interfaces", node.path),
             "no interface has an address",
         );
     }
-    if node.interfaces.iter().all(|interface| interface.mac.is_none()) {
+    if is_whole && node.interfaces.iter().all(|interface| interface.mac.is_none()) {
         report.error(
             node.place,
             format!("{}.interfaces", node.path),
@@ -120,7 +122,8 @@ fn node(node: &Located<NodeInput>, report: &mut Report) {
 
 fn kind(interface: &Located<InterfaceInput>, report: &mut Report) {
     let kinds = [interface.mac.is_some(), interface.bond.is_some(), interface.vlan.is_some()];
-    if kinds.iter().filter(|is_set| **is_set).count() != 1 {
+    let count = kinds.iter().filter(|is_set| **is_set).count();
+    if count > 1 || (count == 0 && report.is_whole(&interface.path)) {
         report.error(
             interface.place,
             &interface.path,
@@ -144,7 +147,8 @@ fn addresses(interface: &Located<InterfaceInput>, report: &mut Report) {
     for gateway in &interface.gateways {
         let is_link_local =
             matches!(gateway.value, IpAddr::V6(address) if address.is_unicast_link_local());
-        if !is_link_local && !interface.addresses.iter().any(|own| own.contains(gateway.value)) {
+        let is_reached = interface.addresses.iter().any(|own| own.contains(gateway.value));
+        if !is_link_local && !is_reached && report.is_whole(&interface.path) {
             let message = format!(
                 "the gateway `{}` is in no network of `{}`",
                 gateway.value, *interface.name
@@ -168,13 +172,13 @@ pub(super) fn is_of_all(own: Cidr, address: IpAddr) -> bool {
 }
 
 fn ports<'n>(
-    node: &'n NodeInput,
+    node: &'n Located<NodeInput>,
     bond: &'n Located<InterfaceInput>,
     ports: &'n [Located<InterfaceName>],
     port_of: &mut BTreeMap<&'n InterfaceName, &'n InterfaceName>,
     report: &mut Report,
 ) {
-    if ports.is_empty() {
+    if ports.is_empty() && report.is_whole(&bond.path) {
         report.error(
             bond.place,
             format!("{}.bond.ports", bond.path),
@@ -191,7 +195,7 @@ fn ports<'n>(
             );
         }
         let target = node.interfaces.iter().find(|interface| interface.name.value == port.value);
-        if target.is_some_and(|target| target.mac.is_none()) {
+        if target.is_some_and(|target| target.mac.is_none() && report.is_whole(&target.path)) {
             report.error(port.place, &port.path, format!("`{}` is not a network card", port.value));
         }
     }
@@ -199,7 +203,7 @@ fn ports<'n>(
 
 /// Whether the interface that `bond` or VLAN stands on exists.
 fn refers(
-    node: &NodeInput,
+    node: &Located<NodeInput>,
     upper: &InterfaceInput,
     lower: &Located<InterfaceName>,
     relation: &str,
@@ -207,7 +211,10 @@ fn refers(
 ) {
     if lower.value == upper.name.value {
         report.error(lower.place, &lower.path, "an interface cannot stand on itself");
-    } else if !node.interfaces.iter().any(|interface| interface.name.value == lower.value) {
+        return;
+    }
+    let is_there = node.interfaces.iter().any(|interface| interface.name.value == lower.value);
+    if !is_there && report.is_whole(&node.path) {
         let message =
             format!("there is no interface `{}` on this node that {relation}", lower.value);
         let names: Vec<&str> =

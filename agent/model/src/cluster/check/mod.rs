@@ -1,4 +1,7 @@
 //! Whether the parts of a cluster fit together. Each file checks one part; every finding is made, none hides another.
+//!
+//! Also what was read in part is checked. So whoever reports that something is missing asks [`Report::is_whole`] first:
+//! it may stand in what could not be read.
 
 mod folders;
 mod haproxy;

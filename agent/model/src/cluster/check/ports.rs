@@ -70,22 +70,24 @@ fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
         }
         let port = &haproxy.monitor_port;
         let what = "haproxy's monitor".to_owned();
-        listeners.push(Listener {
+        let is_known = report.is_whole("haproxy.monitor_port");
+        listeners.extend(is_known.then_some(Listener {
             what,
             address: loopback(port.0),
             place: port.place,
             path: "haproxy.monitor_port",
-        });
+        }));
     }
     if let Some(agent) = input.vault_agent.as_ref().filter(|agent| runs(&agent.roles)) {
         let port = &agent.metrics_port;
         let what = "vault-agent's metrics".to_owned();
-        listeners.push(Listener {
+        let is_known = report.is_whole("vault_agent.metrics_port");
+        listeners.extend(is_known.then_some(Listener {
             what,
             address: loopback(port.0),
             place: port.place,
             path: "vault_agent.metrics_port",
-        });
+        }));
     }
     for (index, later) in listeners.iter().enumerate() {
         if let Some(earlier) =

@@ -37,7 +37,9 @@ pub(super) fn check(input: &ClusterInput, haproxy: &HaproxyInput, report: &mut R
 fn bind(input: &ClusterInput, bind: &Located<Endpoint>, report: &mut Report) {
     let address = bind.value.0.ip();
     let is_everywhere = address.is_unspecified() || address.is_loopback();
-    if is_everywhere || is_virtual(input, address) || is_own(input, address, |_| true) {
+    let is_known = ["nodes", "api", "keepalived"].iter().all(|part| report.is_whole(part));
+    if !is_known || is_everywhere || is_virtual(input, address) || is_own(input, address, |_| true)
+    {
         return;
     }
     report

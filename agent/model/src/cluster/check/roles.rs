@@ -7,7 +7,8 @@ use crate::report::{Place, Report};
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for (name, role) in &input.roles {
-        if !input.nodes.iter().any(|node| node.role.value == *name) {
+        let is_used = input.nodes.iter().any(|node| node.role.value == *name);
+        if !is_used && report.is_whole("nodes") {
             report
                 .error(role.place, &role.path, format!("no node has the role `{name}`"))
                 .hint("give it to a node or remove it");
@@ -31,7 +32,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
         input.vault_agent.as_ref().map(|agent| ("vault_agent.roles", &agent.roles)),
     ];
     for (path, roles) in lists.into_iter().flatten() {
-        if roles.is_empty() {
+        if roles.is_empty() && report.is_whole(path) {
             report
                 .error(Place::START, path, "no role is named, so nothing runs it")
                 .hint("name a role, or remove the section");
@@ -42,7 +43,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
 }
 
 fn known(input: &ClusterInput, role: &RoleName, place: Place, path: &str, report: &mut Report) {
-    if input.roles.contains_key(role) {
+    if input.roles.contains_key(role) || !report.is_whole("roles") {
         return;
     }
     let names: Vec<&str> = input.roles.keys().map(RoleName::as_str).collect();

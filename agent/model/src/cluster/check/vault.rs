@@ -18,12 +18,12 @@ fn is_user_name(text: &str) -> bool {
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     if let Some(agent) = &input.vault_agent {
-        if input.vault.is_none() {
+        if input.vault.is_none() && report.is_whole("vault") {
             report
                 .error(agent.place, &agent.path, "vault-agent needs a Vault")
                 .hint("add the section `vault`");
         }
-        if agent.templates.is_empty() {
+        if agent.templates.is_empty() && report.is_whole("vault_agent") {
             report.error(
                 agent.place,
                 format!("{}.templates", agent.path),
@@ -43,22 +43,14 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
 }
 
 fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
-    if vault.addresses.is_empty() {
+    if vault.addresses.is_empty() && report.is_whole("vault.addresses") {
         report.error(Place::START, "vault.addresses", "at least one address is wanted");
     }
     for address in &vault.addresses {
         self::address(address, report);
     }
-    if let (Some(_), Some(second)) = (&input.vault_agent, vault.addresses.get(1)) {
-        report
-            .warning(
-                second.place,
-                &second.path,
-                "vault-agent takes the first address alone, and waits while that is away",
-            )
-            .hint("certificates come from any of them; a name that leads to all serves both");
-    }
-    if !input.trust_anchors.contains_key(&vault.ca.value) {
+    let is_known = input.trust_anchors.contains_key(&vault.ca.value);
+    if !is_known && report.is_whole("trust_anchors") && report.is_whole("vault.ca") {
         let finding = report.error(
             vault.ca.place,
             &vault.ca.path,
@@ -69,7 +61,8 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
             None => finding.hint("add it under `trust_anchors`"),
         }
     }
-    if vault.auth.app_role.is_some() == vault.auth.cert.is_some() {
+    let ways = [vault.auth.app_role.is_some(), vault.auth.cert.is_some()];
+    if ways == [true, true] || (ways == [false, false] && report.is_whole("vault.auth")) {
         report.error(
             vault.auth.place,
             &vault.auth.path,
@@ -139,20 +132,23 @@ fn is_name_character(c: char) -> bool {
 const NAME_HINT: &str = "use letters, digits, `.`, `_` and `-`";
 
 fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &mut Report) {
-    if item.roles.is_empty() {
+    if item.roles.is_empty() && report.is_whole(&item.path) {
         report.error(item.place, format!("{}.roles", item.path), "no role fetches it");
     }
     let frontends = input.haproxy.iter().flat_map(|haproxy| &haproxy.frontends);
     let is_served = frontends
         .filter_map(|frontend| frontend.certificate.as_ref())
         .any(|name| name.value == item.name.value);
-    if !is_served && item.reload.is_empty() {
+    let is_known = report.is_whole("haproxy") && report.is_whole(&item.path);
+    if !is_served && item.reload.is_empty() && is_known {
         report
             .error(item.place, &item.path, format!("nobody uses the certificate `{}`", *item.name))
             .hint("name it in a frontend, say under `reload` what uses it, or remove it");
     }
     for reload in &item.reload {
-        if reload.pod.is_some() == reload.unit.is_some() {
+        let targets = [reload.pod.is_some(), reload.unit.is_some()];
+        let is_none = targets == [false, false] && report.is_whole(&reload.path);
+        if targets == [true, true] || is_none {
             report.error(reload.place, &reload.path, "exactly one of `pod` and `unit` is wanted");
         }
         if let Some(pod) = &reload.pod {
@@ -185,7 +181,10 @@ fn known_pod(
         input.vault_agent.as_ref().map(|agent| ("vault-agent", agent.roles.as_slice()));
     let keepalived = input.keepalived.as_ref().map(|_| ("keepalived", [].as_slice()));
     let pods: Vec<_> = [haproxy, vault_agent, keepalived].into_iter().flatten().collect();
+    let is_known =
+        ["haproxy", "vault_agent", "keepalived"].iter().all(|part| report.is_whole(part));
     match pods.iter().find(|(name, _)| *name == pod) {
+        None if !is_known => {}
         None => {
             let names: Vec<&str> = pods.iter().map(|(name, _)| *name).collect();
             let finding =
@@ -195,7 +194,7 @@ fn known_pod(
                 None => finding.hint(format!("the pods are {}", crate::decode::list(&names))),
             }
         }
-        Some((_, roles)) if !roles.is_empty() => {
+        Some((_, roles)) if !roles.is_empty() && is_known => {
             let runs = |role: &Located<crate::names::RoleName>| {
                 roles.iter().any(|item| item.value == role.value)
             };

@@ -67,7 +67,7 @@ fn mtu(
         (None, None) => DEFAULT_MTU,
         (None, Some(_)) => return,
     };
-    if own.0 > most {
+    if own.0 > most && report.is_whole(&parent.path) {
         let message = format!(
             "frames of {} bytes do not fit through `{}`, which carries {most}",
             own.0, vlan.parent.value

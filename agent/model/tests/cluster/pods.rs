@@ -1,0 +1,146 @@
+//! What haproxy and keepalived are told.
+
+use crate::check;
+
+#[test]
+fn where_haproxy_listens_and_sends() {
+    let nobody = "\n  hint: listen on a virtual address, an address of a node, `0.0.0.0` or `[::]`";
+    check(
+        "[192.0.2.10:443,",
+        "[192.0.2.99:443,",
+        &[&format!(
+            "f:L:15: haproxy.frontends[0].binds[0]: no node has the address `192.0.2.99`{nobody}"
+        )],
+    );
+    check("[192.0.2.10:443,", "[192.0.2.12:443, 127.0.0.1:443,", &[]);
+    check(
+        "\"[2001:db8:2::10]:443\"]",
+        "\"[2001:db8:2::10]:22\"]",
+        &[
+            "f:L:31: haproxy.frontends[0].binds[1]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+    let back =
+        "\n  hint: name the servers by their own addresses, and listen on another port there";
+    check(
+        "servers: [192.0.2.11:6443,",
+        "servers: [192.0.2.10:6443,",
+        &[&format!(
+            "f:L:13: api.servers[0]: `192.0.2.10:6443` is where haproxy itself listens for it{back}"
+        )],
+    );
+    check(
+        "binds: [192.0.2.10:443, \"[2001:db8:2::10]:443\"]",
+        "binds: [\"0.0.0.0:8080\"]",
+        &[11, 12, 13].map(|number| {
+            format!("f:<name: n{}\n          address>:11: haproxy.frontends[0].servers[{}].address: `192.0.2.{number}:8080` is where haproxy itself listens for it{back}", number - 10, number - 11)
+        }).each_ref().map(String::as_str),
+    );
+    for server in ["0.0.0.0", "224.0.0.1"] {
+        check(
+            "servers: [192.0.2.11:6443,",
+            &format!("servers: [\"{server}:6443\","),
+            &[&format!(
+                "f:L:13: api.servers[0]: `{server}` is not an address that a server can be reached by"
+            )],
+        );
+    }
+}
+
+#[test]
+fn keepalived() {
+    check(
+        "virtual_router_id: 52",
+        "virtual_router_id: 51",
+        &[
+            "f:L:26: keepalived.instances[1].virtual_router_id: VRID `51` is already used in line <virtual_router_id: 51> (keepalived.instances[0].virtual_router_id)",
+        ],
+    );
+    check(
+        "      virtual_addresses: [192.0.2.10]\n",
+        "      virtual_addresses: [192.0.2.10]\n      peers: [n1]\n",
+        &[
+            "f:<name: api-v4>:7: keepalived.instances[0]: an instance needs at least two nodes, this one has 1\n  hint: give a priority to a role with two nodes, or remove the instance",
+        ],
+    );
+    check(
+        "virtual_addresses: [192.0.2.10]",
+        "virtual_addresses: [192.0.2.10, \"2001:db8:2::20\"]",
+        &[
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: one VRRP instance carries one address family (RFC 9568)\n  hint: make a second instance with a VRID of its own",
+        ],
+    );
+    check(
+        "virtual_addresses: [192.0.2.10]",
+        "virtual_addresses: [192.0.2.10, 198.51.100.10]",
+        &[
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: node `n1` takes part and has no interface in the network of `198.51.100.10`",
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: node `n2` takes part and has no interface in the network of `198.51.100.10`",
+            "f:L:39: keepalived.instances[0].virtual_addresses[1]: on node `n3` this address lies behind another interface than `192.0.2.10`\n  hint: make a second instance",
+        ],
+    );
+}
+
+#[test]
+fn what_the_pods_cannot_do() {
+    check(
+        "      virtual_addresses: [192.0.2.10]\n      priorities: {controller: 100}",
+        "      virtual_addresses: [192.0.2.10]\n      priorities: {controller: 128}",
+        &[
+            "f:L+1:32: keepalived.instances[0].priorities.controller: nodes of the role `controller` run haproxy, so their priority is at most 127\n  hint: a working haproxy adds 127 to it",
+        ],
+    );
+    check(
+        "        path: /healthz\n",
+        "        path: /healthz\n        tls: true\n",
+        &[
+            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or leave `tls` out",
+        ],
+    );
+    check(
+        "      include_node_name: true\n",
+        "      include_node_name: true\n      owner: horizon\n",
+        &[
+            "f:L+1:14: vault.certificates[0].owner: haproxy reads `dashboard` as root without special rights\n  hint: leave `owner` out; a `group` with mode \"0640\" lets others read it",
+        ],
+    );
+}
+
+#[test]
+fn haproxy_and_ports() {
+    check(
+        "certificate: dashboard",
+        "certificate: dashbord",
+        &[
+            "f:L:20: haproxy.frontends[0].certificate: there is no certificate `dashbord`\n  hint: did you mean `dashboard`?",
+        ],
+    );
+    check(
+        "path: /healthz",
+        "path: \"/healthz\\n  stats\"",
+        &[
+            "f:L:15: haproxy.frontends[0].check.path: not the path of an HTTP request\n  hint: write it like `/healthz`",
+        ],
+    );
+    check(
+        "[192.0.2.10:443,",
+        "[192.0.2.10:6443,",
+        &[
+            "f:L:15: haproxy.frontends[0].binds[0]: on nodes of the role `controller`, frontend `kubernetes-api` and frontend `dashboard` both listen on port 6443",
+        ],
+    );
+    check(
+        "  templates:\n",
+        "  metrics_port: 9444\n  templates:\n",
+        &[
+            "f:L:17: vault_agent.metrics_port: on nodes of the role `controller`, haproxy's monitor and vault-agent's metrics both listen on port 9444",
+        ],
+    );
+    check(
+        "[192.0.2.10:443,",
+        "[\"0.0.0.0:22\",",
+        &[
+            "f:L:15: haproxy.frontends[0].binds[0]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+}

@@ -1,0 +1,367 @@
+//! Text → tree, the way the kubelet reads a file: as JSON when it begins with `{`, else the first document of a YAML
+//! stream by the rules of Go's yaml.v2.
+
+use std::collections::HashMap;
+
+use basalt_model::report::{Place, Report};
+use basalt_model::yaml::{Scalar, ScalarStyle, Value as Yaml, Yaml as YamlNode, parse_all, scalar};
+
+use super::json;
+use super::tree::{At, Entry, Node, Value};
+use super::{Effect, Sink};
+
+/// Of this many bytes or more, the kubelet reads nothing.
+const MAX_BYTES: usize = 10 << 20;
+
+/// The manifest of a file; `None` when a finding says why there is none.
+pub(super) fn read(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
+    if bytes.len() >= MAX_BYTES {
+        let message = format!("the file has {} bytes; it must stay below {MAX_BYTES}", bytes.len());
+        sink.whole(Effect::Refused, "file-too-large", message, "make it smaller");
+        return None;
+    }
+    let lossy = String::from_utf8_lossy(bytes);
+    if lossy.trim_start().starts_with('{') {
+        return as_json(bytes, sink);
+    }
+    as_yaml(bytes, sink)
+}
+
+fn as_json(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
+    match json::parse(bytes) {
+        Ok(node) => {
+            repeats_in_json(&At::root(&node), sink);
+            Some(node)
+        }
+        Err(wrong) => {
+            let message = format!("not JSON: {}", wrong.message);
+            let remedy = "a file that begins with `{` is read as JSON only: write JSON, or start with a comment line \
+                          to have it read as YAML";
+            sink.at(Effect::Refused, "json-syntax", wrong.place, "", message, remedy);
+            None
+        }
+    }
+}
+
+fn repeats_in_json(at: &At<'_>, sink: &mut Sink<'_>) {
+    let mut seen: HashMap<&str, Place> = HashMap::new();
+    for entry in at.map() {
+        if let Some(first) = seen.insert(&entry.key, entry.place) {
+            repeated(sink, entry.place, &at.get(&entry.key).path, &entry.key, first);
+        }
+    }
+    let below = at.map().iter().map(|entry| At::root(&entry.value));
+    below.chain(at.items()).for_each(|at| repeats_in_json(&at, sink));
+}
+
+fn repeated(sink: &mut Sink<'_>, place: Place, path: &str, key: &str, first: Place) {
+    let message = format!("`{key}` is already set in line {}", first.line);
+    sink.at(Effect::Dropped, "duplicate-key", place, path, message, "keep one of the two");
+}
+
+fn as_yaml(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
+    let mut report = Report::new("");
+    let Some(documents) = parse_all(bytes, &mut report) else {
+        for finding in report.sorted() {
+            let remedy = finding.hint.as_deref().unwrap_or("correct the YAML");
+            sink.at(Effect::Refused, "yaml-syntax", finding.place, "", &finding.message, remedy);
+        }
+        return None;
+    };
+    let mut documents = documents.into_iter();
+    let Some(first) = documents.next() else {
+        sink.whole(Effect::Refused, "empty-file", "there is nothing in the file", "write one pod");
+        return None;
+    };
+    for further in documents.filter(|document| !document.is_null()) {
+        sink.at(
+            Effect::Dropped,
+            "further-document",
+            further.place,
+            "",
+            "a second document: only the first of a file is read",
+            "give each pod a file of its own",
+        );
+    }
+    let mut resolver = Resolver { sink, has_errors: false };
+    let node = resolver.node(&first, "");
+    (!resolver.has_errors).then_some(node)
+}
+
+struct Resolver<'s, 'f> {
+    sink: &'s mut Sink<'f>,
+    has_errors: bool,
+}
+
+const TAG_PREFIX: &str = "tag:yaml.org,2002:";
+
+impl Resolver<'_, '_> {
+    fn node(&mut self, yaml: &YamlNode, path: &str) -> Node {
+        let place = yaml.place;
+        let value = match &yaml.value {
+            Yaml::Alias(target) => self.node(target, path).value,
+            Yaml::Scalar(scalar) => self.scalar(yaml, scalar, path),
+            Yaml::List(items) => {
+                let item = |(index, item)| self.node(item, &format!("{path}[{index}]"));
+                Value::List(items.iter().enumerate().map(item).collect())
+            }
+            Yaml::Map(entries) => Value::Map(self.map(entries, path)),
+        };
+        Node { place, value }
+    }
+
+    fn map(&mut self, entries: &[(YamlNode, YamlNode)], path: &str) -> Vec<Entry> {
+        let mut found: Vec<Entry> = Vec::with_capacity(entries.len());
+        let mut seen: HashMap<String, Place> = HashMap::new();
+        for (key, value) in entries {
+            if is_merge(key) {
+                self.merge(value, path, &mut found);
+                continue;
+            }
+            let Some(name) = self.key(key) else { continue };
+            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if let Some(first) = seen.insert(name.clone(), key.place) {
+                repeated(self.sink, key.place, &below, &name, first);
+            }
+            let value = self.node(value, &below);
+            found.push(Entry { key: name, place: key.place, value });
+        }
+        found
+    }
+
+    /// `<<: *name` puts the entries of another mapping, or of several, in this place.
+    fn merge(&mut self, value: &YamlNode, path: &str, found: &mut Vec<Entry>) {
+        match &value.resolved().value {
+            Yaml::Map(entries) => {
+                let merged = self.map(entries, path);
+                found.extend(merged);
+            }
+            Yaml::List(items)
+                if items.iter().all(|item| matches!(item.resolved().value, Yaml::Map(_))) =>
+            {
+                // The first of several wins.
+                items.iter().rev().for_each(|item| self.merge(item, path, found));
+            }
+            _ => self.error(
+                value.place,
+                path,
+                "a merge (`<<`) takes a mapping, or a list of mappings",
+            ),
+        }
+    }
+
+    fn error(&mut self, place: Place, path: &str, message: &str) {
+        self.has_errors = true;
+        self.sink.at(Effect::Refused, "yaml-syntax", place, path, message, "correct the YAML");
+    }
+
+    /// What a key is in JSON.
+    fn key(&mut self, key: &YamlNode) -> Option<String> {
+        let node = self.node(key, "");
+        match node.value {
+            Value::Text(text) => Some(text),
+            Value::Number(number) => Some(number),
+            Value::Flag(flag) => Some(flag.to_string()),
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                self.error(key.place, "", "a key must be a text");
+                None
+            }
+        }
+    }
+
+    fn scalar(&mut self, yaml: &YamlNode, scalar: &Scalar, path: &str) -> Value {
+        let tag = yaml.tag.as_deref().map(|tag| tag.strip_prefix(TAG_PREFIX).unwrap_or(tag));
+        let resolved = || resolve(&scalar.text);
+        let value = match tag {
+            None if scalar.style == ScalarStyle::Plain => resolved(),
+            Some("int") => resolved().filter(is_integer),
+            Some("float") => resolved().filter(|value| matches!(value, Value::Number(_))),
+            Some("bool") => resolved().filter(|value| matches!(value, Value::Flag(_))),
+            Some("null") => resolved().filter(|value| matches!(value, Value::Null)),
+            Some("binary") => decode_base64(&scalar.text).map(Value::Text),
+            // Every other tag, and quotes, make a text.
+            None | Some(_) => return Value::Text(scalar.text.clone()),
+        };
+        value.unwrap_or_else(|| {
+            let message = match tag {
+                Some(tag) => format!(
+                    "`{}` cannot be read as `!!{tag}`",
+                    super::tree::beginning(&scalar.text)
+                ),
+                None => format!("`{}` is a number that JSON does not have", scalar.text),
+            };
+            self.error(yaml.place, path, &message);
+            Value::Null
+        })
+    }
+}
+
+fn is_merge(key: &YamlNode) -> bool {
+    key.as_scalar().is_some_and(|key| key.text == "<<" && key.style == ScalarStyle::Plain)
+}
+
+fn is_integer(value: &Value) -> bool {
+    matches!(value, Value::Number(number) if !number.contains(['.', 'e']))
+}
+
+/// A plain scalar by the rules of yaml.v2; `None` for infinity and what is not a number.
+fn resolve(text: &str) -> Option<Value> {
+    let plain = Scalar { text: text.to_owned(), style: ScalarStyle::Plain };
+    if scalar::is_null(&plain) {
+        return Some(Value::Null);
+    }
+    if let Some(flag) = scalar::as_bool(&plain) {
+        return Some(Value::Flag(flag));
+    }
+    if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF")
+        || matches!(text, ".nan" | ".NaN" | ".NAN")
+    {
+        return None;
+    }
+    Some(number(text).unwrap_or_else(|| Value::Text(text.to_owned())))
+}
+
+fn number(text: &str) -> Option<Value> {
+    let first = text.chars().next()?;
+    if first == '.' {
+        return float(text);
+    }
+    if !matches!(first, '+' | '-' | '0'..='9') {
+        return None;
+    }
+    let plain = text.replace('_', "");
+    integer(&plain).or_else(|| is_yaml_float(&plain).then(|| float(&plain)).flatten())
+}
+
+/// As Go's `strconv.ParseInt` with base 0 does: `0x`, `0o`, `0b` and a leading `0` name the base.
+fn integer(text: &str) -> Option<Value> {
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => ("-", &text[1..]),
+        b'+' => ("", &text[1..]),
+        _ => ("", text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let radix = |prefix: &str, radix| lower.strip_prefix(prefix).map(|rest| (rest, radix));
+    let (digits, radix) = radix("0x", 16)
+        .or_else(|| radix("0o", 8))
+        .or_else(|| radix("0b", 2))
+        .or_else(|| radix("0", 8).filter(|(rest, _)| !rest.is_empty()))
+        .unwrap_or((lower.as_str(), 10));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let number = i128::from_str_radix(digits, radix).ok()?;
+    let number = if sign == "-" { -number } else { number };
+    let most = if text.starts_with('+') { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
+    (i128::from(i64::MIN)..=most).contains(&number).then(|| Value::Number(number.to_string()))
+}
+
+/// `[-+]?[0-9]*\.?[0-9]+([eE][-+][0-9]+)?`
+fn is_yaml_float(text: &str) -> bool {
+    let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (rest, None),
+    };
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or(("", mantissa));
+    let has_exponent = exponent.is_none_or(|exponent| {
+        let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        !digits.is_empty() && is_digits(digits)
+    });
+    is_digits(whole) && is_digits(fraction) && !mantissa.is_empty() && has_exponent
+}
+
+/// A number as Go writes it into JSON.
+fn float(text: &str) -> Option<Value> {
+    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+    let size = number.abs();
+    let text = if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{number:e}");
+        if text.contains("e-") { text } else { text.replace('e', "e+") }
+    } else {
+        number.to_string()
+    };
+    Some(Value::Number(text))
+}
+
+fn decode_base64(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut bits = 0_u32;
+    let mut count = 0;
+    let packed: String =
+        text.chars().filter(|character| !matches!(character, '\n' | '\r')).collect();
+    if !packed.len().is_multiple_of(4) {
+        return None;
+    }
+    let body = packed.trim_end_matches('=');
+    if packed.len() - body.len() > 2 {
+        return None;
+    }
+    for character in body.bytes() {
+        let digit = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'a'..=b'z' => character - b'a' + 26,
+            b'0'..=b'9' => character - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let found = match resolve(text) {
+            None => "refused".to_owned(),
+            Some(Value::Null) => "null".to_owned(),
+            Some(Value::Flag(flag)) => flag.to_string(),
+            Some(Value::Number(number)) => number,
+            Some(Value::Text(text)) => format!("{text:?}"),
+            Some(_) => unreachable!("a scalar is neither"),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn plain_scalars() {
+        for (text, expected) in [
+            ("yes", "true"),
+            ("n", "false"),
+            ("~", "null"),
+            ("0644", "420"),
+            ("0o600", "384"),
+            ("1_000", "1000"),
+            ("0x1F", "31"),
+            ("-0b11", "-3"),
+            ("08", "8"),
+            ("8080.0", "8080"),
+            ("1e3", "1000"),
+            ("1.5e+3", "1500"),
+            ("1e400", "\"1e400\""),
+            (".5", "0.5"),
+            (".inf", "refused"),
+            ("1:30", "\"1:30\""),
+            ("2001-01-01", "\"2001-01-01\""),
+            ("512Mi", "\"512Mi\""),
+            ("1.2.3", "\"1.2.3\""),
+            ("+1", "1"),
+            ("-", "\"-\""),
+            ("18446744073709551615", "18446744073709551615"),
+            ("1e21", "1e+21"),
+        ] {
+            check(text, expected);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask pods`: what concerns static pods by themselves.
+
+mod lint;
+mod sarif;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+/// Check static pods.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    // A comment here would take the place of all that its arguments say about the verb.
+    Lint(lint::Arguments),
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// When a file cannot be read, or nothing can be printed.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.verb {
+        Verb::Lint(arguments) => lint::run(arguments),
+    }
+}
