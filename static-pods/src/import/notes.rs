@@ -11,8 +11,10 @@ pub enum Fate {
     Carried,
     /// The pod does nearly the same; the message says what a person has to look at.
     Changed,
-    /// A static pod cannot do it.
+    /// A static pod cannot do it, and starts without it.
     Lost,
+    /// A static pod cannot do it, and without it is not what it was: a person has to act before it may run.
+    Broken,
     /// The text is not what its format allows.
     Invalid,
 }
@@ -31,16 +33,17 @@ pub struct Note {
     /// What became of it, as a sentence without a final stop. Holds no secret.
     pub message: String,
     /// What to do, when that can be said.
-    pub hint: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl fmt::Display for Note {
-    /// `web.container:7:1: lost: Container.IP: …`, with the hint on a line of its own.
+    /// `web.container:7:1: lost: Container.IP: …`, with the remedy on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fate = match self.fate {
             Fate::Carried => "carried",
             Fate::Changed => "changed",
             Fate::Lost => "lost",
+            Fate::Broken => "broken",
             Fate::Invalid => "error",
         };
         write!(f, "{}:{}: {fate}: ", self.file, self.place)?;
@@ -48,8 +51,8 @@ impl fmt::Display for Note {
             write!(f, "{}: ", self.setting)?;
         }
         f.write_str(&self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n  remedy: {remedy}"),
             None => Ok(()),
         }
     }
@@ -82,21 +85,31 @@ impl Notes {
         self.push(Fate::Carried, at, message.into(), None);
     }
 
-    pub(super) fn changed(&mut self, at: &At, message: impl Into<String>, hint: &str) {
-        self.push(Fate::Changed, at, message.into(), Some(hint));
+    pub(super) fn changed(&mut self, at: &At, message: impl Into<String>, remedy: &str) {
+        self.push(Fate::Changed, at, message.into(), Some(remedy));
     }
 
-    pub(super) fn lost(&mut self, at: &At, message: impl Into<String>, hint: &str) {
-        self.push(Fate::Lost, at, message.into(), Some(hint));
+    pub(super) fn lost(&mut self, at: &At, message: impl Into<String>, remedy: &str) {
+        self.push(Fate::Lost, at, message.into(), Some(remedy));
     }
 
-    pub(super) fn invalid(&mut self, at: &At, message: impl Into<String>, hint: Option<&str>) {
-        self.push(Fate::Invalid, at, message.into(), hint);
+    pub(super) fn broken(&mut self, at: &At, message: impl Into<String>, remedy: &str) {
+        self.push(Fate::Broken, at, message.into(), Some(remedy));
     }
 
-    fn push(&mut self, fate: Fate, at: &At, message: String, hint: Option<&str>) {
-        let hint = hint.filter(|hint| !hint.is_empty()).map(str::to_owned);
+    pub(super) fn invalid(&mut self, at: &At, message: impl Into<String>, remedy: Option<&str>) {
+        self.push(Fate::Invalid, at, message.into(), remedy);
+    }
+
+    /// All of them by file and place.
+    pub(super) fn sorted(mut self) -> Vec<Note> {
+        self.0.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        self.0
+    }
+
+    fn push(&mut self, fate: Fate, at: &At, message: String, remedy: Option<&str>) {
+        let remedy = remedy.filter(|remedy| !remedy.is_empty()).map(str::to_owned);
         let At { file, place, setting } = at.clone();
-        self.0.push(Note { fate, file, place, setting, message, hint });
+        self.0.push(Note { fate, file, place, setting, message, remedy });
     }
 }

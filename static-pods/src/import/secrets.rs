@@ -2,13 +2,25 @@
 
 /// The folder on the host where secrets of imported pods are expected, each in a file that a template of vault-agent
 /// writes.
-pub const SECRETS: &str = "/run/basalt/secrets";
+pub const SECRETS: &str = "/var/lib/basalt/secrets";
 
 /// Whether the value of a variable or an argument called `name` is a secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
     const WORDS: [&str; 14] = [
-        "PASSWORD", "PASSWD", "PASS", "PW", "PASSPHRASE", "TOKEN", "SECRET", "SECRETS", "KEY", "APIKEY", "CREDENTIAL",
-        "CREDENTIALS", "PAT", "PIN",
+        "PASSWORD",
+        "PASSWD",
+        "PASS",
+        "PW",
+        "PASSPHRASE",
+        "TOKEN",
+        "SECRET",
+        "SECRETS",
+        "KEY",
+        "APIKEY",
+        "CREDENTIAL",
+        "CREDENTIALS",
+        "PAT",
+        "PIN",
     ];
     if value.contains("-----BEGIN") || has_credentials(value) {
         return true;
@@ -18,10 +30,14 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
     let is_place = words.last().is_some_and(|word| ["FILE", "PATH", "DIR"].contains(word));
     let is_named = words.iter().any(|word| {
         WORDS.contains(word)
-            || word.ends_with("PASSWORD") || word.ends_with("TOKEN") || word.ends_with("SECRET")
+            || word.ends_with("PASSWORD")
+            || word.ends_with("TOKEN")
+            || word.ends_with("SECRET")
     });
     // A path or a switch tells nobody anything.
-    let is_plain = value.is_empty() || value.starts_with('/') || ["true", "false", "yes", "no"].contains(&value);
+    let is_plain = value.is_empty()
+        || value.starts_with('/')
+        || ["true", "false", "yes", "no"].contains(&value);
     is_named && !is_place && !is_plain
 }
 
@@ -36,7 +52,8 @@ fn has_credentials(value: &str) -> bool {
 
 /// The name of the file of a secret: `web-db-password`.
 pub(super) fn file_name(text: &str) -> String {
-    let kept = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let kept =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
     kept.collect::<String>().trim_matches('-').to_owned()
 }
 
@@ -95,8 +112,14 @@ mod tests {
 
     #[test]
     fn commands() {
-        let mut words = ["run", "--password=s3", "--token", "s4", "--keys", "-v", "http://u:s5@h"].map(String::from);
+        let mut words = ["run", "--password=s3", "--token", "s4", "--keys", "-v", "http://u:s5@h"]
+            .map(String::from);
         assert_eq!(redact(&mut words), 3);
-        assert!(!words.iter().any(|word| word.contains("s3") || word.contains("s4") || word.contains("s5")), "{words:?}");
+        assert!(
+            !words
+                .iter()
+                .any(|word| word.contains("s3") || word.contains("s4") || word.contains("s5")),
+            "{words:?}"
+        );
     }
 }

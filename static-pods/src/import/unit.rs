@@ -1,19 +1,23 @@
-//! The text of a systemd unit: sections, keys, continued lines, specifiers and quoting.
+//! The text of a systemd unit: sections, keys, continued lines and quoting, with places.
 //!
-//! Rules: systemd.syntax(7), systemd.unit(5) "Specifiers", systemd.service(5) "Command lines".
+//! Rules: systemd.syntax(7), systemd.service(5) "Command lines".
 
 use basalt_model::report::Place;
 
 use super::notes::{At, Notes};
 
-/// One `Key=value`, with continuations joined by a space.
+/// The kinds of units that are read, by the end of the file's name.
+const KINDS: [&str; 8] =
+    ["container", "pod", "volume", "network", "kube", "image", "build", "service"];
+
+/// One `Key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) file: String,
     pub(super) place: Place,
     pub(super) section: String,
     pub(super) key: String,
-    pub(super) value: String,
+    pub(super) value: Text,
 }
 
 impl Setting {
@@ -21,6 +25,58 @@ impl Setting {
         let setting = format!("{}.{}", self.section, self.key);
         At { file: self.file.clone(), place: self.place, setting }
     }
+
+    /// The words of the value, each with its place; a value that has none is noted.
+    pub(super) fn words(&self, notes: &mut Notes) -> Vec<(String, At)> {
+        match words(&self.value.text) {
+            Ok(words) => words
+                .into_iter()
+                .map(|word| {
+                    let at = At { place: self.value.place(word.offset), ..self.at() };
+                    (word.text, at)
+                })
+                .collect(),
+            Err(error) => {
+                notes.invalid(&self.at(), error, None);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A value that may have been written in several lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) text: String,
+    /// Where the lines begin, as offsets into the text, and where they stand.
+    lines: Vec<(usize, Place)>,
+}
+
+impl Text {
+    /// A text in one line, at the start of it.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Text {
+        Text { text: text.to_owned(), lines: Vec::new() }
+    }
+
+    fn push(&mut self, line: &str, place: Place) {
+        self.lines.push((self.text.len(), place));
+        self.text.push_str(line);
+    }
+
+    /// Where the character at `offset` stands.
+    fn place(&self, offset: usize) -> Place {
+        let line = self.lines.iter().rfind(|(start, _)| *start <= offset);
+        let (start, place) = line.copied().unwrap_or((0, Place::START));
+        let before = self.text.get(start..offset).map_or(0, |text| text.chars().count());
+        Place { column: place.column + u32::try_from(before).unwrap_or_default(), ..place }
+    }
+}
+
+/// Whether the name is that of a unit or of a drop-in.
+pub(super) fn is_unit(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind) || kind == "conf")
 }
 
 /// All settings of a text in their order. What is no setting is noted and passed over.
@@ -30,77 +86,103 @@ pub(super) fn parse(file: &str, text: &str, notes: &mut Notes) -> Vec<Setting> {
     let mut section: Option<String> = None;
     let mut lines = (1u32..).zip(text.lines());
     while let Some((line, first)) = lines.next() {
-        let start = first.trim_start();
-        let column = first.chars().count() - start.chars().count() + 1;
-        let place = Place { line, column: u32::try_from(column).unwrap_or(u32::MAX) };
+        let (start, place) = trimmed(first, line);
         let at = At { file: file.to_owned(), place, setting: String::new() };
         if is_comment(start) || start.is_empty() {
             continue;
         }
-        let mut whole = start.to_owned();
-        while whole.ends_with('\\') {
-            whole.pop();
-            whole.push(' ');
-            match lines.next() {
-                // Comments between the parts of a continued line are left out.
-                Some((_, next)) if is_comment(next.trim_start()) => whole.push('\\'),
-                Some((_, next)) => whole.push_str(next),
-                None => break,
-            }
-        }
-        let whole = whole.trim_end();
-        if let Some(header) = whole.strip_prefix('[') {
-            match header.strip_suffix(']') {
+        if let Some(header) = start.strip_prefix('[') {
+            match header.trim_end().strip_suffix(']') {
                 Some(name) => section = Some(name.to_owned()),
                 None => notes.invalid(&at, "a section's name is not closed with `]`", None),
             }
-        } else if let Some((key, value)) = whole.split_once('=') {
-            let Some(section) = &section else {
-                notes.invalid(&at, "a setting stands before the first section", None);
-                continue;
-            };
-            settings.push(Setting {
-                file: file.to_owned(),
-                place,
-                section: section.clone(),
-                key: key.trim().to_owned(),
-                value: value.trim().to_owned(),
-            });
-        } else {
-            notes.invalid(&at, "the line has no `=`", None);
+            continue;
         }
+        let Some((key, first)) = start.split_once('=') else {
+            notes.invalid(&at, "the line has no `=`", None);
+            continue;
+        };
+        let value = continued(first, columns_on(place, key, first), &mut lines);
+        let Some(section) = &section else {
+            notes.invalid(&at, "a setting stands before the first section", None);
+            continue;
+        };
+        let (section, key) = (section.clone(), key.trim().to_owned());
+        settings.push(Setting { file: file.to_owned(), place, section, key, value });
     }
     settings
+}
+
+/// A value, with the lines that continue it: a backslash at the end of a line is a space.
+fn continued<'l>(
+    first: &'l str,
+    place: Place,
+    lines: &mut impl Iterator<Item = (u32, &'l str)>,
+) -> Text {
+    let mut value = Text::default();
+    let (mut part, mut place) = (first.trim_start(), place);
+    loop {
+        let Some(more) = part.strip_suffix('\\') else {
+            value.push(part.trim_end(), place);
+            return value;
+        };
+        value.push(more, place);
+        value.text.push(' ');
+        // Comments between the parts of a continued line are left out.
+        let Some((line, next)) = lines.find(|(_, next)| !is_comment(next.trim_start())) else {
+            return value;
+        };
+        (part, place) = trimmed(next, line);
+    }
+}
+
+/// A line without the white space in front of it, and where it begins.
+fn trimmed(text: &str, line: u32) -> (&str, Place) {
+    let start = text.trim_start();
+    let skipped = text.len() - start.len();
+    let column = text.get(..skipped).map_or(0, |text| text.chars().count()) + 1;
+    (start, Place { line, column: u32::try_from(column).unwrap_or(u32::MAX) })
+}
+
+/// Where a value stands behind its key.
+fn columns_on(place: Place, key: &str, value: &str) -> Place {
+    let blanks = value.chars().count() - value.trim_start().chars().count();
+    let columns = key.chars().count() + 1 + blanks;
+    Place { column: place.column + u32::try_from(columns).unwrap_or_default(), ..place }
 }
 
 fn is_comment(line: &str) -> bool {
     line.starts_with(['#', ';'])
 }
 
+/// A word of a value, and where it begins there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) text: String,
+    offset: usize,
+}
+
 /// Splits a value into words by systemd's rules: single and double quotes, C-style escapes.
 ///
 /// # Errors
 /// Says what is wrong with the value.
-pub(super) fn words(text: &str) -> Result<Vec<String>, &'static str> {
+pub(super) fn words(text: &str) -> Result<Vec<Word>, &'static str> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
+    let mut word: Option<Word> = None;
     let mut quote: Option<char> = None;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
+    let mut characters = text.char_indices().peekable();
+    while let Some((offset, character)) = characters.next() {
+        if quote.is_none() && character.is_ascii_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        let text = &mut word.get_or_insert_with(|| Word { text: String::new(), offset }).text;
         match (character, quote) {
-            ('\\', _) => {
-                let escaped = escape(&mut characters)?;
-                word.get_or_insert_default().push(escaped);
-            }
+            ('\\', _) => text.push(escape(&mut characters.by_ref().map(|(_, c)| c))?),
             (c, Some(open)) if c == open => quote = None,
-            (c, Some(_)) => word.get_or_insert_default().push(c),
-            // Quotes count where a word begins.
-            ('"' | '\'', None) if word.is_none() => {
-                quote = Some(character);
-                word = Some(String::new());
-            }
-            (c, None) if c.is_ascii_whitespace() => words.extend(word.take()),
-            (c, None) => word.get_or_insert_default().push(c),
+            (c, Some(_)) => text.push(c),
+            ('"' | '\'', None) => quote = Some(character),
+            (c, None) => text.push(c),
         }
     }
     if quote.is_some() {
@@ -110,7 +192,7 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-fn escape(characters: &mut std::iter::Peekable<std::str::Chars>) -> Result<char, &'static str> {
+fn escape(characters: &mut impl Iterator<Item = char>) -> Result<char, &'static str> {
     const BROKEN: &str = "a backslash is followed by no escape that systemd knows";
     let character = characters.next().ok_or(BROKEN)?;
     let (first, digits, radix) = match character {
@@ -130,72 +212,9 @@ fn escape(characters: &mut std::iter::Peekable<std::str::Chars>) -> Result<char,
         _ => return Err(BROKEN),
     };
     let mut text = String::from_iter(first);
-    text.extend(characters.by_ref().take(digits));
+    text.extend(characters.take(digits));
     let value = u32::from_str_radix(&text, radix).ok().and_then(char::from_u32);
     value.filter(|value| *value != '\0').ok_or(BROKEN)
-}
-
-/// Resolves the specifiers that the unit's own name answers: `name` is `web@1.service`.
-///
-/// # Errors
-/// The specifier that only the host it runs on can answer.
-pub(super) fn specifiers(text: &str, name: &str) -> Result<String, String> {
-    let (stem, _) = name.rsplit_once('.').unwrap_or((name, ""));
-    let (prefix, instance) = stem.split_once('@').unwrap_or((stem, ""));
-    let mut out = String::new();
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '%' {
-            out.push(character);
-            continue;
-        }
-        match characters.next() {
-            Some('%') => out.push('%'),
-            Some('n') => out.push_str(name),
-            Some('N') => out.push_str(stem),
-            Some('p') => out.push_str(prefix),
-            Some('i') => out.push_str(instance),
-            Some('I') => out.push_str(&unescaped(instance)),
-            Some('P') => out.push_str(&unescaped(prefix)),
-            Some('j') => out.push_str(prefix.rsplit('-').next().unwrap_or(prefix)),
-            // The system's manager, which is the one that a node has.
-            Some('t') => out.push_str("/run"),
-            Some('S') => out.push_str("/var/lib"),
-            Some('C') => out.push_str("/var/cache"),
-            Some('L') => out.push_str("/var/log"),
-            Some('E') => out.push_str("/etc"),
-            Some('h') => out.push_str("/root"),
-            Some('T') => out.push_str("/tmp"),
-            Some('V') => out.push_str("/var/tmp"),
-            Some('u') | Some('g') => out.push_str("root"),
-            Some('U') | Some('G') => out.push('0'),
-            Some('s') => out.push_str("/bin/sh"),
-            Some(other) => return Err(format!("%{other}")),
-            None => return Err("%".to_owned()),
-        }
-    }
-    Ok(out)
-}
-
-/// Undoes systemd-escape(1): `-` is `/`, `\xNN` a byte.
-fn unescaped(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        let byte = rest.strip_prefix("\\x").and_then(|hex| hex.get(..2));
-        match byte.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = &rest[4..];
-            }
-            None => {
-                let shown = if character == '-' { '/' } else { character };
-                out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
-                rest = &rest[character.len_utf8()..];
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -209,13 +228,14 @@ mod tests {
         let settings = parse("f", text, &mut notes);
         let seen: Vec<_> = settings
             .iter()
-            .map(|s| (s.place.line, s.section.as_str(), s.key.as_str(), s.value.as_str()))
-            .map(|(line, section, key, value)| {
-                let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
-                format!("{line} {section}.{key}={value}")
+            .map(|setting| {
+                let words = setting.words(&mut Notes::default());
+                let words: Vec<_> =
+                    words.iter().map(|(word, at)| format!("{word}@{}", at.place)).collect();
+                format!("{} {}.{}={}", setting.place, setting.section, setting.key, words.join(" "))
             })
             .collect();
-        assert_eq!(seen, ["3 A.K=a b", "7 A.K=", "10 B.L=c=d"]);
+        assert_eq!(seen, ["3:1 A.K=a@3:5 b@5:3", "7:1 A.K=", "10:1 B.L=c=d@10:3"]);
         assert_eq!(notes.0.len(), 1);
         assert_eq!(notes.0[0].to_string(), "f:11:1: error: the line has no `=`");
     }
@@ -224,29 +244,15 @@ mod tests {
     fn quoting() {
         for (text, expected) in [
             ("a b", Ok(vec!["a", "b"])),
-            (r#""a b" 'c "d"' e"f"#, Ok(vec!["a b", "c \"d\"", "e\"f"])),
+            (r#""a b" 'c "d"' e"f g""#, Ok(vec!["a b", "c \"d\"", "ef g"])),
             (r"a\tb \x41 \101", Ok(vec!["a\tb", "A", "A"])),
             (r#""" x"#, Ok(vec!["", "x"])),
             (r#""a"#, Err("a quote is not closed")),
             (r"\q", Err("a backslash is followed by no escape that systemd knows")),
         ] {
             let words = words(text);
-            let words = words.as_ref().map(|words| words.iter().map(String::as_str).collect());
+            let words = words.as_ref().map(|words| words.iter().map(|w| w.text.as_str()).collect());
             assert_eq!(words.map_err(|error| *error), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn specifiers_of_the_name() {
-        for (text, expected) in [
-            ("%i %p %n %N", Ok("a-b web web@a-b.service web@a-b")),
-            ("%I 100%% %t/x", Ok("a/b 100% /run/x")),
-            ("%H", Err("%H")),
-            ("50%", Err("%")),
-        ] {
-            let made = specifiers(text, "web@a-b.service");
-            let made = made.as_ref().map(String::as_str).map_err(String::as_str);
-            assert_eq!(made, expected, "{text}");
         }
     }
 }

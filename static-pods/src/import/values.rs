@@ -3,7 +3,7 @@
 use super::draft::{Mount, MountSource, Port};
 
 /// Where named volumes are kept on the host, each in a folder with its name.
-pub(super) const VOLUMES: &str = "/var/lib/basalt/volumes";
+pub const VOLUMES: &str = "/var/lib/basalt/volumes";
 
 /// A size as podman takes it (`512m`, `1.5g`, `64KiB`; powers of 1024) as a Kubernetes quantity (`512Mi`).
 pub(super) fn quantity(text: &str) -> Option<String> {
@@ -97,15 +97,16 @@ pub(super) fn ports(text: &str) -> Result<Vec<Port>, &'static str> {
         Some(ip) if ip.parse::<std::net::IpAddr>().is_err() => return Err(WRONG),
         ip => ip.map(str::to_owned),
     };
+    let container = range(container).ok_or(WRONG)?;
+    let port = |(host, container)| Port { host_ip: host_ip.clone(), host, container, protocol };
     if host.is_empty() {
-        return Err("podman picks a port of the host at random, which the kubelet does not do");
+        return Ok(container.map(|container| port((None, container))).collect());
     }
-    let (host, container) = (range(host).ok_or(WRONG)?, range(container).ok_or(WRONG)?);
+    let host = range(host).ok_or(WRONG)?;
     if host.len() != container.len() {
         return Err("the two ranges do not have one length");
     }
-    let port = |(host, container)| Port { host_ip: host_ip.clone(), host, container, protocol };
-    Ok(host.zip(container).map(port).collect())
+    Ok(host.map(Some).zip(container).map(port).collect())
 }
 
 fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
@@ -143,7 +144,7 @@ fn source(text: &str) -> Result<MountSource, &'static str> {
     if !is_name || text.starts_with('.') {
         return Err("the path on the host is relative");
     }
-    Ok(MountSource::Host(format!("{VOLUMES}/{text}"), "DirectoryOrCreate"))
+    Ok(MountSource::Named(text.to_owned()))
 }
 
 /// `type=bind,source=…,destination=…`, as `--mount` takes it.
@@ -248,7 +249,8 @@ mod tests {
             ports(text).map(|ports| {
                 let show = |p: &Port| {
                     let ip = p.host_ip.as_deref().unwrap_or("*");
-                    format!("{ip} {}>{}/{}", p.host, p.container, p.protocol)
+                    let host = p.host.map_or("?".to_owned(), |host| host.to_string());
+                    format!("{ip} {host}>{}/{}", p.container, p.protocol)
                 };
                 ports.iter().map(show).collect::<Vec<_>>().join(" ")
             })
@@ -257,11 +259,13 @@ mod tests {
             ("8080:80", "* 8080>80/TCP"),
             ("127.0.0.1:53:53/udp", "127.0.0.1 53>53/UDP"),
             ("[::1]:80:81", "::1 80>81/TCP"),
+            ("80", "* ?>80/TCP"),
+            ("127.0.0.1::80", "127.0.0.1 ?>80/TCP"),
             ("0.0.0.0:80-81:90-91", "* 80>90/TCP * 81>91/TCP"),
         ] {
             assert_eq!(show(text).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["80", "127.0.0.1::80", "a:b", "1:2/x", "1-2:3", "0:1", "70000:1", "1.2:3:4"] {
+        for text in ["a:b", "1:2/x", "1-2:3", "0:1", "70000:1", "1.2:3:4"] {
             assert!(show(text).is_err(), "{text}");
         }
     }
@@ -271,14 +275,22 @@ mod tests {
         let host = |path: &str, kind| MountSource::Host(path.to_owned(), kind);
         for (read, source, target, read_only) in [
             (volume("/a:/b:ro,z"), host("/a", ""), "/b", true),
-            (volume("data:/b/"), host("/var/lib/basalt/volumes/data", "DirectoryOrCreate"), "/b", false),
+            (volume("data:/b/"), MountSource::Named("data".to_owned()), "/b", false),
             (volume("/b"), MountSource::Anonymous, "/b", false),
             (mount("type=bind,src=/a,dst=/b,ro=true"), host("/a", ""), "/b", true),
-            (mount("type=tmpfs,dst=/b,tmpfs-size=1m"), MountSource::Memory(Some("1Mi".into())), "/b", false),
+            (
+                mount("type=tmpfs,dst=/b,tmpfs-size=1m"),
+                MountSource::Memory(Some("1Mi".into())),
+                "/b",
+                false,
+            ),
             (tmpfs("/b:size=64k,mode=1777"), MountSource::Memory(Some("64Ki".into())), "/b", false),
         ] {
             let (mount, _) = read.unwrap();
-            assert_eq!((mount.source, mount.target.as_str(), mount.read_only), (source, target, read_only));
+            assert_eq!(
+                (mount.source, mount.target.as_str(), mount.read_only),
+                (source, target, read_only)
+            );
         }
         for text in ["./a:/b", "/a:b", "/a:/", "a/b:/c"] {
             assert!(volume(text).is_err(), "{text}");
