@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::draft::{Capabilities, Draft, Mount, MountSource};
 use super::health;
 use super::notes::{At, Notes};
-use super::secrets::{file_name, is_secret, redact};
+use super::secrets::{file_name, is_secret, redact, target};
 use super::volumes::Volumes;
 
 /// The capabilities that podman gives by itself, containers.conf(5). Those of containerd are others, so that they are
@@ -36,28 +36,34 @@ pub(super) fn container(
     notes: &mut Notes,
 ) -> Option<Value> {
     let at = draft.at.clone();
-    let Some(image) = draft.image.take() else {
+    let Some((image, image_at)) = draft.image.take() else {
         let message = "the container has no image, so there is no pod";
         notes.broken(&at, message, "build the image beforehand, and name it by digest");
         return None;
     };
-    let image = reference(&image, &at, notes);
+    let image = reference(&image, &image_at, notes);
     let environment = environment(name, draft, notes);
     let mut commands =
         [draft.entrypoint.take().unwrap_or_default(), std::mem::take(&mut draft.arguments)];
-    if commands.iter_mut().map(|words| redact(words)).sum::<usize>() > 0 {
-        notes.broken(
-            &at,
-            "a secret stands in the command in clear text: a path stands for it",
-            "let vault-agent write the file, and use an option that takes a file",
-        );
+    for words in &mut commands {
+        for file in redact(name, words) {
+            let place = draft.arguments_at.as_ref().unwrap_or(&at);
+            notes.broken(
+                place,
+                "a secret stands in the command in clear text: the path of a file stands for it",
+                "put it into Vault, fill in its path in the template of the snippet, and use an option that takes a file",
+            );
+            draft.mount_secret(&file, &target(&file));
+        }
     }
+    let probes = health::probes(name, draft, notes);
     let mut made = Map::new();
     made.insert("name".to_owned(), json!(name));
     made.insert("image".to_owned(), json!(image));
     // The kubelet's own choice depends on the tag.
     made.insert("imagePullPolicy".to_owned(), json!("IfNotPresent"));
     read_only_memory(draft);
+    propagation(draft, notes);
     let mounts = draft.mounts.iter().map(|mount| volumes.mount(mount)).collect();
     for (key, values) in [
         ("command", escaped(&commands[0])),
@@ -81,7 +87,7 @@ pub(super) fn container(
     if !is_privileged(&made) {
         capabilities(&mut made, &draft.capabilities);
     }
-    for (name, probe) in health::probes(&draft.health, notes) {
+    for (name, probe) in probes {
         made.insert(name.to_owned(), probe);
     }
     Some(Value::Object(made))
@@ -129,7 +135,7 @@ fn environment(container: &str, draft: &mut Draft, notes: &mut Notes) -> Vec<Val
             continue;
         }
         let file = file_name(&format!("{container}-{name}"));
-        let path = format!("/run/secrets/{file}");
+        let path = target(&file);
         draft.mount_secret(&file, &path);
         made.push(json!({"name": format!("{name}_FILE"), "value": path}));
         notes.broken(
@@ -158,6 +164,27 @@ fn read_only_memory(draft: &mut Draft) {
     }
     // A folder has to be mounted before what is below it.
     draft.mounts.sort_by(|a, b| a.target.cmp(&b.target));
+}
+
+/// Kubernetes lets only a privileged container hand its mounts on to the host.
+fn propagation(draft: &mut Draft, notes: &mut Notes) {
+    if draft.members.contains_key("securityContext.privileged") {
+        return;
+    }
+    for mount in &mut draft.mounts {
+        if mount.propagation == Some("Bidirectional") {
+            mount.propagation = Some("HostToContainer");
+            let message = format!(
+                "`{}` is mounted as `rslave`: only a privileged container hands mounts on to the host",
+                mount.target
+            );
+            notes.lost(
+                &draft.at,
+                message,
+                "set `privileged` after review where the host has to see them",
+            );
+        }
+    }
 }
 
 /// Kubernetes refuses a container that may not gain privileges and has them all.

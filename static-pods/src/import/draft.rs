@@ -22,9 +22,12 @@ pub(super) struct Draft {
     pub(super) at: At,
     /// The pod it belongs to; it gets a pod of its own without one.
     pub(super) pod: Option<PodReference>,
-    pub(super) image: Option<String>,
+    /// With the place where it stands.
+    pub(super) image: Option<(String, At)>,
     pub(super) entrypoint: Option<Vec<String>>,
     pub(super) arguments: Vec<String>,
+    /// Where the arguments stand.
+    pub(super) arguments_at: Option<At>,
     pub(super) environment: BTreeMap<String, (String, At)>,
     /// In the order they are written. What they say counts less than `environment`.
     pub(super) environment_files: Vec<EnvironmentFile>,
@@ -170,6 +173,7 @@ impl Draft {
             image: None,
             entrypoint: None,
             arguments: Vec::new(),
+            arguments_at: None,
             environment: BTreeMap::new(),
             environment_files: Vec::new(),
             mounts: Vec::new(),

@@ -69,7 +69,7 @@ impl Unit {
     }
 }
 
-/// All units of `sources`, sorted by file. A drop-in that belongs to none of them is noted.
+/// All units of `sources`, sorted by name. A drop-in that belongs to none of them is noted.
 pub(super) fn units(sources: &[Source<'_>], notes: &mut Notes) -> Vec<Unit> {
     let (drop_ins, mains): (Vec<&Source<'_>>, Vec<&Source<'_>>) =
         sources.iter().partition(|source| source.name.ends_with(".conf"));
@@ -92,7 +92,8 @@ pub(super) fn units(sources: &[Source<'_>], notes: &mut Notes) -> Vec<Unit> {
         let message = "the drop-in belongs to no unit that was given";
         notes.lost(&at, message, "give the unit, too, or remove the drop-in");
     }
-    units.sort_by(|a, b| a.file.cmp(&b.file));
+    // Containers of a pod are in this order.
+    units.sort_by(|a, b| (&a.stem, &a.file).cmp(&(&b.stem, &b.file)));
     units
 }
 

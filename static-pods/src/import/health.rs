@@ -6,9 +6,9 @@
 use serde_json::{Value, json};
 
 use super::container::escaped;
-use super::draft::{Check, Health};
+use super::draft::{Check, Draft};
 use super::notes::Notes;
-use super::secrets::redact;
+use super::secrets::{redact, target};
 
 /// Podman's defaults, in seconds and failures.
 const INTERVAL: u64 = 30;
@@ -19,9 +19,14 @@ const RETRIES: u64 = 3;
 const FOR_EVER: u64 = 1_000_000;
 
 /// The probes of a container, by their names.
-pub(super) fn probes(health: &Health, notes: &mut Notes) -> Vec<(&'static str, Value)> {
-    let Some(check) = health.command.as_ref().filter(|_| !health.is_off) else { return Vec::new() };
-    let command = command(check, notes);
+pub(super) fn probes(
+    container: &str,
+    draft: &mut Draft,
+    notes: &mut Notes,
+) -> Vec<(&'static str, Value)> {
+    let health = std::mem::take(&mut draft.health);
+    let Some(check) = health.command.filter(|_| !health.is_off) else { return Vec::new() };
+    let command = command(container, &check, draft, notes);
     let period = health.interval.unwrap_or(INTERVAL).max(1);
     let timeout = health.timeout.unwrap_or(TIMEOUT).max(1);
     let retries = health.retries.unwrap_or(RETRIES).max(1);
@@ -38,7 +43,7 @@ pub(super) fn probes(health: &Health, notes: &mut Notes) -> Vec<(&'static str, V
     }
     let start = health.start_period.unwrap_or(0);
     if let Some(startup) = &health.startup_command {
-        let command = self::command(startup, notes);
+        let command = self::command(container, startup, draft, notes);
         let period = health.startup_interval.unwrap_or(INTERVAL).max(1);
         let timeout = health.startup_timeout.unwrap_or(TIMEOUT).max(1);
         // Without a number of retries podman waits for ever.
@@ -49,18 +54,24 @@ pub(super) fn probes(health: &Health, notes: &mut Notes) -> Vec<(&'static str, V
         // lasts through that period and through the failures that podman would wait for after it.
         let failures = start.div_ceil(period) + retries;
         probes.push(("startupProbe", probe(&command, period, timeout, failures)));
+        notes.changed(
+            &check.at,
+            "the start period is a `startupProbe` of the same check, which ends when it first succeeds",
+            "raise its `failureThreshold` where the program may be well and then ill again while it starts",
+        );
     }
     probes
 }
 
-fn command(check: &Check, notes: &mut Notes) -> Vec<String> {
+fn command(container: &str, check: &Check, draft: &mut Draft, notes: &mut Notes) -> Vec<String> {
     let mut words = check.words.clone();
-    if redact(&mut words) > 0 {
+    for file in redact(container, &mut words) {
         notes.broken(
             &check.at,
-            "a secret stands in the health check in clear text: a path stands for it",
-            "let the check read it from a file that vault-agent writes",
+            "a secret stands in the health check in clear text: the path of a file stands for it",
+            "put it into Vault, fill in its path in the template of the snippet, and let the check read the file",
         );
+        draft.mount_secret(&file, &target(&file));
     }
     words
 }
@@ -76,14 +87,16 @@ fn probe(command: &[String], period: u64, timeout: u64, failures: u64) -> Value 
 
 #[cfg(test)]
 mod tests {
+    use super::super::draft::Health;
     use super::super::notes::At;
     use super::*;
 
     #[track_caller]
     fn check(health: Health, expected: &[(&str, u64, u64)]) {
         let check = Check { words: vec!["true".to_owned()], at: At::start_of("f") };
-        let health = Health { command: Some(check), ..health };
-        let made = probes(&health, &mut Notes::default());
+        let mut draft = Draft::new("a".to_owned(), At::start_of("f"));
+        draft.health = Health { command: Some(check), ..health };
+        let made = probes("a", &mut draft, &mut Notes::default());
         let number = |probe: &Value, key: &str| probe[key].as_u64().unwrap();
         let seen: Vec<_> = made
             .iter()

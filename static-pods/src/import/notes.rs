@@ -1,5 +1,6 @@
 //! What became of each setting of an imported text.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use basalt_model::report::Place;
@@ -101,8 +102,12 @@ impl Notes {
         self.push(Fate::Invalid, at, message.into(), remedy);
     }
 
-    /// All of them by file and place.
+    /// All of them by file and place. A setting of which something is worse than carried is not called carried.
     pub(super) fn sorted(mut self) -> Vec<Note> {
+        let key = |note: &Note| (note.file.clone(), note.place, note.setting.clone());
+        let worse: BTreeSet<_> =
+            self.0.iter().filter(|note| note.fate != Fate::Carried).map(key).collect();
+        self.0.retain(|note| note.fate != Fate::Carried || !worse.contains(&key(note)));
         self.0.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
         self.0
     }

@@ -37,6 +37,13 @@ pub(super) fn manifest(pod: PodDraft, notes: &mut Notes) -> Option<(String, Valu
         let own = std::mem::take(&mut draft.shared);
         merge(&mut all, own, &draft.at, notes);
     }
+    if all.host_network.is_none() {
+        notes.changed(
+            &at,
+            "the pod has the host's network: a standalone node has no network plugin",
+            "check which ports its programs open: all of them are open on the host",
+        );
+    }
     let mut ports = ports(&all, notes);
     let mut volumes = Volumes::default();
     let mut made = Vec::new();

@@ -79,12 +79,14 @@ fn container(
     }
     own_settings(unit, "Container", &mut draft, notes);
     if let Some(image) = unit.last("Container", "Image") {
-        draft.image = self::image(unit, image, units, notes);
+        draft.image =
+            self::image(unit, image, units, notes).map(|reference| (reference, image.at()));
     }
     if let Some(exec) = unit.last("Container", "Exec") {
         let variables = systemd::variables(unit, read, notes);
         let words = systemd::command(unit, exec, &variables, notes);
         draft.arguments = words.into_iter().map(|(word, _)| word).collect();
+        draft.arguments_at = Some(exec.at());
         notes.carried(&exec.at(), "as `args`");
     }
     user(unit, &mut draft, notes);

@@ -81,13 +81,17 @@ pub(super) fn command(words: &Words) -> Option<Command<'_>> {
 /// Reads options, the image and what follows it into `draft`.
 pub(super) fn read(draft: &mut Draft, words: &Words, at: &At, notes: &mut Notes) {
     let rest = options(draft, words, notes);
-    let mut rest = rest.iter().map(|(word, _)| word.clone());
-    let Some(image) = rest.next() else {
+    let Some(((image, at), arguments)) = rest.split_first() else {
         notes.invalid(at, "the command has no image", None);
         return;
     };
-    draft.image = Some(image);
-    draft.arguments = rest.collect();
+    draft.image = Some((image.clone(), at.named("image")));
+    draft.arguments = arguments.iter().map(|(word, _)| word.clone()).collect();
+    draft.arguments_at = arguments.first().map(|(_, at)| at.named("command"));
+    if let Some(at) = &draft.arguments_at {
+        notes.carried(at, "as `args`");
+    }
+    notes.carried(&at.named("image"), "as `image`");
 }
 
 /// Reads options up to the first word that is none, and gives what follows.
@@ -198,7 +202,7 @@ mod tests {
             "-itd --name=web -p80:80 -e A=b --env C=d --read-only -v /a:/b:ro --rm img -x --rm",
         );
         read(&mut draft, &line, &At::start_of("f"), &mut notes);
-        assert_eq!(draft.image.as_deref(), Some("img"));
+        assert_eq!(draft.image.map(|(image, _)| image).as_deref(), Some("img"));
         assert_eq!(draft.arguments, ["-x", "--rm"]);
         assert_eq!(draft.environment.keys().collect::<Vec<_>>(), ["A", "C"]);
         assert_eq!((draft.mounts.len(), draft.shared.ports.len()), (1, 1));

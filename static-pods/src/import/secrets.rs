@@ -22,18 +22,15 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
         "PAT",
         "PIN",
     ];
+    const ENDS: [&str; 3] = ["PASSWORD", "TOKEN", "SECRET"];
     if value.contains("-----BEGIN") || has_credentials(value) {
         return true;
     }
     let name = name.to_ascii_uppercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let is_place = words.last().is_some_and(|word| ["FILE", "PATH", "DIR"].contains(word));
-    let is_named = words.iter().any(|word| {
-        WORDS.contains(word)
-            || word.ends_with("PASSWORD")
-            || word.ends_with("TOKEN")
-            || word.ends_with("SECRET")
-    });
+    let is_named =
+        words.iter().any(|word| WORDS.contains(word) || ENDS.iter().any(|end| word.ends_with(end)));
     // A path or a switch tells nobody anything.
     let is_plain = value.is_empty()
         || value.starts_with('/')
@@ -43,8 +40,9 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
 
 /// `scheme://user:password@host`.
 fn has_credentials(value: &str) -> bool {
-    value.match_indices("://").any(|(index, _)| {
-        let authority = value[index + 3..].split(['/', '?', '#', ' ']).next().unwrap_or_default();
+    value.match_indices("://").any(|(index, separator)| {
+        let behind = &value[index + separator.len()..];
+        let authority = behind.split(['/', '?', '#', ' ']).next().unwrap_or_default();
         let user = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
         user.is_some_and(|(_, password)| !password.is_empty())
     })
@@ -52,38 +50,41 @@ fn has_credentials(value: &str) -> bool {
 
 /// The name of the file of a secret: `web-db-password`.
 pub(super) fn file_name(text: &str) -> String {
-    let kept =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
-    kept.collect::<String>().trim_matches('-').to_owned()
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    text.chars().map(plain).collect::<String>().trim_matches('-').to_owned()
 }
 
-/// Takes secrets out of the words of a command, and says how many there were. `--password=x` and `--password x`
-/// become a path.
-pub(super) fn redact(words: &mut [String]) -> usize {
-    let mut found = 0;
+/// Where a container finds the file of a secret, unless it says so itself.
+pub(super) fn target(file: &str) -> String {
+    format!("/run/secrets/{file}")
+}
+
+/// Takes secrets out of the words of a command of `container`: `--password=x` and `--password x` get the path of a
+/// file. Gives the names of those files.
+pub(super) fn redact(container: &str, words: &mut [String]) -> Vec<String> {
+    let mut files = Vec::new();
     let mut previous: Option<String> = None;
     for word in words {
         let option = previous.take();
-        let stands = match (word.split_once('='), option) {
+        let found = match (word.split_once('='), option) {
             (Some((name, value)), _) if is_secret(name, value) => {
-                let path = format!("{name}={SECRETS}/{}", file_name(name));
-                *word = path;
-                true
+                let last = name.rsplit(' ').next().unwrap_or(name);
+                Some((format!("{name}="), last.to_owned()))
             }
             (_, Some(option)) if !word.starts_with('-') && is_secret(&option, word) => {
-                *word = format!("{SECRETS}/{}", file_name(&option));
-                true
+                Some((String::new(), option))
             }
-            (None, _) if has_credentials(word) || word.contains("-----BEGIN") => {
-                *word = format!("{SECRETS}/argument");
-                true
-            }
-            _ => false,
+            (None, _) if is_secret("", word) => Some((String::new(), "argument".to_owned())),
+            _ => None,
         };
-        found += usize::from(stands);
+        if let Some((before, name)) = found {
+            let file = file_name(&format!("{container}-{}", file_name(&name)));
+            *word = format!("{before}{}", target(&file));
+            files.push(file);
+        }
         previous = Some(word.clone()).filter(|word| word.starts_with('-') && !word.contains('='));
     }
-    found
+    files
 }
 
 #[cfg(test)]
@@ -112,14 +113,11 @@ mod tests {
 
     #[test]
     fn commands() {
-        let mut words = ["run", "--password=s3", "--token", "s4", "--keys", "-v", "http://u:s5@h"]
-            .map(String::from);
-        assert_eq!(redact(&mut words), 3);
-        assert!(
-            !words
-                .iter()
-                .any(|word| word.contains("s3") || word.contains("s4") || word.contains("s5")),
-            "{words:?}"
-        );
+        let line = ["run", "--password=s3", "--token", "s4", "--keys", "-v", "http://u:s5@h"];
+        let mut words = line.map(String::from);
+        assert_eq!(redact("a", &mut words), ["a-password", "a-token", "a-v"]);
+        let line = "run --password=/run/secrets/a-password --token /run/secrets/a-token --keys -v \
+                    /run/secrets/a-v";
+        assert_eq!(words.join(" "), line);
     }
 }

@@ -24,11 +24,21 @@ pub(super) fn pods(units: &[Unit], read: &mut Read<'_>, notes: &mut Notes) -> Ve
     let mut pods = Vec::new();
     let mut containers = Vec::new();
     for unit in units.iter().filter(|unit| unit.kind == "service") {
-        let Some(one) = Reading::new(unit, read, notes) else { continue };
-        match one.run(read, notes) {
+        let found = Reading::new(unit, read, notes).and_then(|one| one.run(read, notes));
+        match found {
             Some(Found::Container(draft)) => containers.push(*draft),
             Some(Found::Pod(made)) => pods.push(*made),
-            None => {}
+            Some(Found::OneShot) => {}
+            // What became of its other keys is still to be said.
+            None => {
+                let mut draft = Draft::new(unit.stem.clone(), unit.at());
+                systemd::apply(unit, &mut draft, notes);
+                let is_start = |setting: &&Setting| setting.key == "ExecStart";
+                let lines = unit.settings.iter().filter(|setting| setting.key.starts_with("Exec"));
+                for setting in lines.filter(|setting| !is_start(setting)) {
+                    systemd::hook(setting, &setting.words(notes), notes);
+                }
+            }
         }
     }
     together(pods, containers, notes)
@@ -66,9 +76,11 @@ fn together(mut pods: Vec<Made>, containers: Vec<Draft>, notes: &mut Notes) -> V
     full.into_iter().chain(alone).collect()
 }
 
+/// What a unit makes.
 enum Found {
     Container(Box<Draft>),
     Pod(Box<Made>),
+    OneShot,
 }
 
 /// A unit that is being read.
@@ -147,7 +159,7 @@ impl<'u> Reading<'u> {
         self.stop(&mut draft, notes);
         let is_kept = systemd::apply(self.unit, &mut draft, notes);
         self.hooks(setting, notes);
-        is_kept.then(|| Found::Container(Box::new(draft)))
+        Some(if is_kept { Found::Container(Box::new(draft)) } else { Found::OneShot })
     }
 
     fn of(&self, key: &'static str) -> impl Iterator<Item = (&'u Setting, &Words)> {
@@ -220,6 +232,11 @@ pub(super) fn without_own(
     let mut kept = Vec::new();
     let mut words = words.iter();
     while let Some((word, at)) = words.next() {
+        if word == "-n" {
+            // `podman run` has no letter for the name.
+            kept.push(("--name".to_owned(), at.clone()));
+            continue;
+        }
         let name = word.strip_prefix("--").unwrap_or_default();
         let (name, given) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v)));
         if !POD_ONLY.iter().any(|(own, _)| *own == name) {

@@ -10,6 +10,7 @@ use super::keys::{self, Key};
 use super::notes::{At, Notes};
 use super::options::apply as apply_option;
 use super::run::{self, Command, Words};
+use super::secrets::is_secret;
 use super::unit::Setting;
 
 /// The variables that systemd puts into command lines.
@@ -75,7 +76,14 @@ fn is_name(text: &str) -> bool {
 }
 
 fn variable(name: &str, variables: &Variables, at: &At, notes: &mut Notes) -> String {
-    variables.get(name).cloned().unwrap_or_else(|| {
+    let value = variables.get(name);
+    if value.is_some_and(|value| is_secret(name, value)) {
+        let message = format!("the variable `{name}` is a secret, and is not put in");
+        let remedy = "let vault-agent write it into a file, and use an option that takes a file";
+        notes.broken(at, message, remedy);
+        return format!("${{{name}}}");
+    }
+    value.cloned().unwrap_or_else(|| {
         let message =
             format!("nothing that was given sets the variable `{name}`: it is left empty");
         notes.broken(at, message, "write its value");
@@ -123,14 +131,14 @@ pub(super) fn apply(unit: &Unit, draft: &mut Draft, notes: &mut Notes) -> bool {
             notes.carried(&at, "a later line, or none, says what holds");
             continue;
         }
-        let value = unit.resolved(&setting.value.text, &at, notes);
+        let value = setting.value.text.as_str();
         match key {
             Key::Implied(reason) => notes.carried(&at, reason),
             Key::Lost(reason, remedy) => notes.lost(&at, reason, remedy),
             Key::Last(option) | Key::Each(option) | Key::Words(option) | Key::Security(option) => {
-                amount(draft, option, &value, &at, notes);
+                amount(draft, option, value, &at, notes);
             }
-            Key::Read => is_kept &= known(draft, setting, &value, &at, notes),
+            Key::Read => is_kept &= known(draft, setting, value, &at, notes),
         }
     }
     is_kept

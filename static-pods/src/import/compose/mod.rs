@@ -45,7 +45,7 @@ pub(super) fn pods(
         return Vec::new();
     }
     let environment = match read(Reference { from: file, path: ".env" }) {
-        Ok(text) => environment(&text),
+        Ok(text) => tree::hidden(environment(&text)),
         Err(_) => BTreeMap::new(),
     };
     let Some(root) = tree::read(file, source.text, &environment, notes) else { return Vec::new() };

@@ -69,9 +69,12 @@ pub(super) fn read(
             mount.source = context.volumes.get(name).cloned().unwrap_or_else(|| named_volume(name));
         }
     }
-    neighbours(&mut draft, &service.key, context, notes);
     read_files(&mut draft, Dialect::Quoted, reader, notes);
-    is_kept.then_some(draft)
+    if !is_kept {
+        return None;
+    }
+    neighbours(&mut draft, &service.key, context, notes);
+    Some(draft)
 }
 
 fn one(draft: &mut Draft, option: &'static str, node: &Node, at: &At, notes: &mut Notes) {
@@ -150,7 +153,7 @@ impl Reading<'_> {
         let file = self.context.file;
         match entry.key.as_str() {
             "image" => {
-                self.draft.image = node.text().map(str::to_owned);
+                self.draft.image = node.text().map(|image| (image.to_owned(), at.clone()));
                 self.notes.carried(at, "as `image`");
             }
             "build" => self.notes.broken(
@@ -160,6 +163,7 @@ impl Reading<'_> {
             ),
             "command" => {
                 self.draft.arguments = self.words(node, at);
+                self.draft.arguments_at = Some(at.clone());
                 self.notes.carried(at, "as `args`");
             }
             "entrypoint" => {

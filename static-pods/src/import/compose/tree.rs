@@ -6,6 +6,7 @@ use basalt_model::report::{Place, Report};
 use basalt_model::yaml::{self, Yaml};
 
 use super::super::notes::{At, Notes};
+use super::super::secrets::is_secret;
 use super::interpolate::{Wrong, interpolated};
 
 /// A value with its place.
@@ -89,6 +90,19 @@ pub(super) fn read(
     Some(reader.node(&stream.first?, ""))
 }
 
+/// The variables with secrets replaced by a reference to themselves.
+pub(super) fn hidden(variables: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let hide = |(name, value): (String, String)| {
+        let value = if is_secret(&name, &value) { reference(&name) } else { value };
+        (name, value)
+    };
+    variables.into_iter().map(hide).collect()
+}
+
+fn reference(name: &str) -> String {
+    format!("${{{name}}}")
+}
+
 struct Reader<'r> {
     file: &'r str,
     variables: &'r BTreeMap<String, String>,
@@ -159,6 +173,16 @@ impl Reader<'_> {
             return text.to_owned();
         }
         let (made, wrong) = interpolated(text, self.variables);
+        for (name, value) in self.variables {
+            // It stands for itself, see `hidden`.
+            if *value == reference(name) && made.contains(value.as_str()) {
+                self.notes.broken(
+                    &self.at(place, path),
+                    format!("the variable `{name}` is a secret, and is not put in"),
+                    "let vault-agent write it into a file, and let the program read that",
+                );
+            }
+        }
         for wrong in wrong {
             let at = self.at(place, path);
             match wrong {

@@ -12,6 +12,7 @@ use super::{at, item_at, known, simple};
 pub(super) fn of_file(file: &str, volume: &Entry, notes: &mut Notes) -> MountSource {
     let path = format!("volumes.{}", volume.key);
     let node = &volume.node;
+    notes.carried(&at(file, volume, &path), "as a folder of the host, or what its driver says");
     let options = node.get("driver_opts");
     let option = |key: &str| options.and_then(|options| options.text_of(key));
     let has_bind = option("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));

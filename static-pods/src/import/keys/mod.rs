@@ -68,7 +68,7 @@ pub(super) fn find(setting: &Setting, notes: &mut Notes) -> Option<Key> {
         "Unit" if ["Description", "Documentation"].contains(&key) => {
             Some(Implied("it is for people"))
         }
-        "Unit" if has(ORDER) => Some(order(&setting.value.text)),
+        "Unit" if has(ORDER) => Some(order(key, &setting.value.text)),
         "Unit" if has(JOBS) => Some(Implied("systemd has no job for a pod")),
         "Unit"
             if condition.is_some_and(|name| {
@@ -99,7 +99,12 @@ pub(super) fn find(setting: &Setting, notes: &mut Notes) -> Option<Key> {
 }
 
 /// Ordering after targets holds for the kubelet; among pods there is none.
-fn order(value: &str) -> Key {
+fn order(key: &str, value: &str) -> Key {
+    let is_own =
+        |path: &str| ["%t/containers", "/run/containers"].iter().any(|own| path.starts_with(own));
+    if key == "RequiresMountsFor" && value.split_ascii_whitespace().all(is_own) {
+        return Implied("it is podman's own storage");
+    }
     match value.split_ascii_whitespace().all(|unit| unit.ends_with(".target")) {
         true => Implied("the kubelet starts when the node is up"),
         false => Lost(

@@ -259,7 +259,7 @@ pub(super) const BUILD: &str = "a node builds no images";
 pub(super) const BUILD_IT: &str = "build the image beforehand and name it by digest";
 
 /// The keys of `[Build]`: none of them is carried.
-pub(in super::super) const BUILD_KEYS: [&str; 27] = [
+pub(in super::super) const BUILD_KEYS: [&str; 28] = [
     "Annotation",
     "Arch",
     "AuthFile",
@@ -286,5 +286,6 @@ pub(in super::super) const BUILD_KEYS: [&str; 27] = [
     "SetWorkingDirectory",
     "Target",
     "TLSVerify",
+    "Variant",
     "Volume",
 ];

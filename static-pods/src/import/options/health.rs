@@ -62,14 +62,7 @@ pub(super) fn interval(draft: &mut Draft, value: &str, _: &At) -> Outcome {
 }
 
 pub(super) fn start_period(draft: &mut Draft, value: &str, _: &At) -> Outcome {
-    match time(&mut draft.health.start_period, value) {
-        Carried(_) => Changed(
-            "as a `startupProbe` that lasts as long, where the check restarts the container"
-                .to_owned(),
-            "podman ignores failures in that time, the kubelet runs no other probe in it",
-        ),
-        other => other,
-    }
+    time(&mut draft.health.start_period, value)
 }
 
 pub(super) fn startup_interval(draft: &mut Draft, value: &str, _: &At) -> Outcome {

@@ -27,10 +27,9 @@ pub(super) fn network(draft: &mut Draft, value: &str, at: &At) -> Outcome {
             carried("hostNetwork")
         }
         _ if is_fixed => Lost(FIXED_ADDRESS.0.to_owned(), FIXED_ADDRESS.1),
-        kind if PRIVATE.contains(&kind) => Changed(
-            "the pod has the host's network: a standalone node has no network plugin".to_owned(),
-            "check which ports the program opens, all of them are open on the host",
-        ),
+        kind if PRIVATE.contains(&kind) => {
+            Carried("it is said of the pod what its network is".to_owned())
+        }
         "none" => Broken(
             "the container had no network, the pod has the host's".to_owned(),
             "check that nobody else may use what the program opens",

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::draft::{Draft, EnvironmentFile, Restart};
 use super::super::notes::At;
+use super::super::secrets::is_secret;
 use super::super::values::{quantity, seconds};
 use super::Outcome::{self, Broken, Carried, Changed, Invalid, Lost};
 use super::apply::{STOP_SIGNAL, carried, lost, pair, spec};
@@ -20,6 +21,12 @@ pub(super) fn annotation(draft: &mut Draft, value: &str, _: &At) -> Outcome {
         return Lost(
             format!("Kubernetes has no annotation called `{name}`"),
             "name it `DOMAIN/NAME`, with letters, digits, `-`, `_` and `.`",
+        );
+    }
+    if is_secret(&name, &value) {
+        return Broken(
+            format!("the annotation `{name}` holds a secret in clear text, and is left out"),
+            "let the program read it from a file that vault-agent writes",
         );
     }
     draft.shared.annotations.insert(name, value);
