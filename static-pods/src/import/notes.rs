@@ -20,6 +20,19 @@ pub enum Fate {
     Invalid,
 }
 
+impl Fate {
+    /// The fate in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fate::Carried => "carried",
+            Fate::Changed => "changed",
+            Fate::Lost => "lost",
+            Fate::Broken => "broken",
+            Fate::Invalid => "error",
+        }
+    }
+}
+
 /// What became of one setting, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -40,13 +53,7 @@ pub struct Note {
 impl fmt::Display for Note {
     /// `web.container:7:1: lost: Container.IP: …`, with the remedy on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fate = match self.fate {
-            Fate::Carried => "carried",
-            Fate::Changed => "changed",
-            Fate::Lost => "lost",
-            Fate::Broken => "broken",
-            Fate::Invalid => "error",
-        };
+        let fate = self.fate.word();
         write!(f, "{}:{}: {fate}: ", self.file, self.place)?;
         if !self.setting.is_empty() {
             write!(f, "{}: ", self.setting)?;
