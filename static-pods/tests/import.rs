@@ -7,12 +7,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use basalt_model::report::{Report, Severity};
 use basalt_model::yaml::{self, Value, Yaml};
 use basalt_static_pods::import::{Fate, Imported, Note, Reference, Source, import};
 use basalt_static_pods::lint::{self, Rules};
 use expect_test::expect_file;
+use proptest::prelude::*;
 
 /// What stands in the cases as a secret, and must never stand in anything made of them.
 const SECRETS: [&str; 8] = [
@@ -33,11 +35,19 @@ struct Case {
     imported: Imported,
 }
 
-fn case(name: &str) -> Case {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import").join(name);
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import").join(name)
+}
+
+fn files(name: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    read_folder(&folder.join("files"), "", &mut files);
+    read_folder(&folder(name).join("files"), "", &mut files);
     files.sort();
+    files
+}
+
+fn case(name: &str) -> Case {
+    let (folder, files) = (folder(name), files(name));
     let sources: Vec<Source<'_>> = files
         .iter()
         .filter(|(name, _)| !name.ends_with(".env"))
@@ -144,8 +154,7 @@ fn every_field_of_compose_files_is_noted(case: &Case) {
             }
         }
         // What nobody reads is noted as a whole.
-        paths
-            .retain(|path| !path.contains("<<") && !(path.starts_with("x-") && path.contains('.')));
+        paths.retain(|path| !(path.contains("<<") || path.starts_with("x-") && path.contains('.')));
         for path in paths {
             let is_noted = case.imported.notes.iter().any(|note| {
                 note.file == *name
@@ -184,6 +193,33 @@ fn units_that_run_podman() {
 fn a_compose_file() {
     let case = check("compose");
     every_field_of_compose_files_is_noted(&case);
+}
+
+/// Every file of every case, by its name.
+static CORPUS: LazyLock<Vec<(String, String)>> =
+    LazyLock::new(|| ["host", "units", "compose"].map(files).concat());
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever people do to a file, it is answered, and what is made of it is taken by the kubelet.
+    #[test]
+    fn torn_files_are_answered(
+        file in 0..1000usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), ".{0,3}", 0..12usize), 1..6),
+    ) {
+        let (name, text) = &CORPUS[file % CORPUS.len()];
+        let mut text: Vec<char> = text.chars().collect();
+        for (place, put, cut) in changes {
+            let start = place.index(text.len().max(1)).min(text.len());
+            let end = (start + cut).min(text.len());
+            text.splice(start..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let mut read = |_: Reference<'_>| Ok(text.clone());
+        let imported = import(&[Source { name, text: &text }], &mut read);
+        linted(&imported);
+    }
 }
 
 #[track_caller]

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use basalt_model::report::Report;
+use basalt_model::yaml::{self, Yaml, parse};
+use basalt_static_pods::import::{Reference, Source, import};
 use e2e::peers::peer;
 use e2e::programs::xtask;
 use serde_json::Value;
@@ -51,6 +55,96 @@ fn the_kubelet_takes_what_is_made() {
     assert_eq!(answers.len(), manifests.len());
     for ((file, _), answer) in manifests.iter().zip(answers) {
         assert_eq!(answer["error"], "", "{file}");
+    }
+}
+
+/// Podman's own generator turns quadlets into units that run podman. What those become is what the quadlets become.
+#[test]
+fn quadlets_mean_what_podman_makes_of_them() {
+    let Some(quadlet) = peer("quadlet") else { return };
+    let files = cases().join("host/files");
+    let output = Command::new(&quadlet.program)
+        .args(["-dryrun", "-no-kmsg-log"])
+        .env("QUADLET_UNIT_DIRS", &files)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let generated = String::from_utf8(output.stdout).unwrap();
+    // Each unit begins with a line with its name.
+    let units: Vec<(String, String)> = generated
+        .split("\n---")
+        .filter_map(|text| text.trim_start_matches("---").split_once("---\n"))
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect();
+    let of_podman = containers(&units);
+    let mut quadlets = Vec::new();
+    for folder in [files.clone(), files.join("haproxy.container.d")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let text = fs::read_to_string(&path).unwrap();
+                quadlets.push((path.display().to_string(), text));
+            }
+        }
+    }
+    let of_ours = containers(&quadlets);
+    assert!(of_ours.len() >= 7, "{of_ours:#?}");
+    for (name, container) in &of_ours {
+        assert_eq!(Some(container), of_podman.get(name), "{name}");
+    }
+    assert_eq!(of_ours.len(), of_podman.len());
+}
+
+/// The containers of all pods by name, without what has another name on purpose: podman calls pods, containers and
+/// volumes `systemd-NAME` where a file does not name them.
+fn containers(files: &[(String, String)]) -> BTreeMap<String, Value> {
+    let sources: Vec<Source<'_>> = files.iter().map(|(name, text)| Source { name, text }).collect();
+    let root = cases().join("host/root");
+    let mut read = |reference: Reference<'_>| {
+        let path = root.join(reference.path.trim_start_matches('/'));
+        fs::read_to_string(path).map_err(|error| error.to_string())
+    };
+    let imported = import(&sources, &mut read);
+    let mut found = BTreeMap::new();
+    for pod in imported.pods {
+        let tree = parse(pod.manifest.as_bytes(), &mut Report::new(&pod.name)).unwrap();
+        let manifest = json(&tree.first.unwrap());
+        let spec = &manifest["spec"];
+        for container in spec["containers"].as_array().unwrap() {
+            let mut container = container.clone();
+            let name =
+                container["name"].as_str().unwrap().trim_start_matches("systemd-").to_owned();
+            container["name"] = name.as_str().into();
+            for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
+                mount.as_object_mut().unwrap().remove("name");
+            }
+            // Options come in another order than keys.
+            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+                mounts.sort_by_key(|mount| mount["mountPath"].to_string());
+            }
+            container["restartPolicy"] = spec["restartPolicy"].clone();
+            container["grace"] = spec["terminationGracePeriodSeconds"].clone();
+            container["pid"] = spec["hostPID"].clone();
+            container["aliases"] = spec["hostAliases"].clone();
+            container["dns"] = spec["dnsConfig"].clone();
+            found.insert(name, container);
+        }
+    }
+    let text = serde_json::to_string(&found).unwrap().replace("systemd-", "");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What we print is plain enough to be told apart by its quotes.
+fn json(yaml: &Yaml) -> Value {
+    match &yaml.resolved().value {
+        yaml::Value::Scalar(scalar) => scalar.text.as_str().into(),
+        yaml::Value::List(items) => items.iter().map(json).collect(),
+        yaml::Value::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.as_scalar().unwrap().text.clone(), json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        yaml::Value::Alias(_) => Value::Null,
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn container(
         }
     }
     if let Some(quota) = draft.cpu_quota {
-        let milli = (quota * 1000 / draft.cpu_period.unwrap_or(CPU_PERIOD)).max(1);
+        let milli = (quota.saturating_mul(1000) / draft.cpu_period.unwrap_or(CPU_PERIOD)).max(1);
         draft.set("resources.limits.cpu", format!("{milli}m"));
     }
     escalation(draft, notes);

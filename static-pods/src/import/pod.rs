@@ -1,6 +1,6 @@
 //! From the draft of a pod to its manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -143,12 +143,12 @@ fn merge(all: &mut Shared, own: Shared, at: &At, notes: &mut Notes) {
 
 /// The ports that the pod's programs open, with a note on each that was published as another one.
 fn ports(all: &Shared, notes: &mut Notes) -> Vec<Value> {
-    let mut made: Vec<Value> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut made = Vec::new();
     for (port, at) in &all.ports {
         published(port, all.host_network.is_some(), at, notes);
-        let declared = json!({"containerPort": port.container, "protocol": port.protocol});
-        if !made.contains(&declared) {
-            made.push(declared);
+        if seen.insert((port.container, port.protocol)) {
+            made.push(json!({"containerPort": port.container, "protocol": port.protocol}));
         }
     }
     made

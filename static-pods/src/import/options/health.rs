@@ -86,7 +86,7 @@ pub(super) fn time(slot: &mut Option<u64>, value: &str) -> Outcome {
 }
 
 pub(super) fn count(slot: &mut Option<u64>, value: &str) -> Outcome {
-    *slot = value.parse().ok();
+    *slot = value.parse::<u32>().ok().map(u64::from);
     match slot {
         Some(_) => Carried("as `failureThreshold` of the probe".to_owned()),
         None => Invalid("it is no number".to_owned()),

@@ -56,6 +56,14 @@ pub(super) fn device(draft: &mut Draft, value: &str, _: &At) -> Outcome {
             "devices by a name of CDI come from a device plugin: name the nodes themselves",
         );
     }
+    if value.starts_with('-') {
+        draft.set("securityContext.privileged", true);
+        return Changed(
+            "not mounted, since it may be absent; the container is privileged and has every device of the host"
+                .to_owned(),
+            "a privileged container is root on the host: check that the program is trusted with that",
+        );
+    }
     let source = MountSource::Host(host.to_owned(), device_type(host));
     let target = target.to_owned();
     draft.mount(Mount { source, target, read_only: false, propagation: None });
