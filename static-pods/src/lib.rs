@@ -13,6 +13,7 @@ use basalt_model::names::{AbsolutePath, PodName};
 use basalt_model::node::Node;
 
 pub mod check;
+pub mod import;
 pub mod lint;
 mod manifest;
 mod parts;

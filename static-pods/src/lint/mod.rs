@@ -16,7 +16,7 @@ mod image;
 mod json;
 mod metadata;
 mod mounts;
-mod names;
+pub(crate) mod names;
 mod pod;
 mod probe;
 mod quantity;
