@@ -12,6 +12,7 @@ mod decode;
 mod env;
 pub mod fields;
 mod folder;
+mod foreign;
 mod image;
 mod json;
 mod metadata;

@@ -18,6 +18,7 @@ type Amounts<'t> = BTreeMap<&'t str, (Quantity, At<'t>)>;
 pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut Sink<'_>) {
     let resources = at.get("resources");
     check(&resources, is_container_resource, sink);
+    huge_pages_alone(&resources, false, sink);
     for claim in resources.get("claims").items() {
         super::pod::reference(&claim, "a ResourceClaim", sink);
     }
@@ -25,7 +26,11 @@ pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut
 }
 
 fn amounts<'t>(at: &At<'t>) -> Amounts<'t> {
-    let amount = |(name, at): (&'t str, At<'t>)| Some((name, (quantity(&at)?, at)));
+    // Nothing is 0 of it.
+    let amount = |(name, at): (&'t str, At<'t>)| {
+        let amount = quantity(&at).or((!at.is_set()).then_some(Quantity::ZERO))?;
+        Some((name, (amount, at)))
+    };
     at.entries().into_iter().filter_map(amount).collect()
 }
 
@@ -65,10 +70,12 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
             _ => {}
         }
     }
-    let has = |is: fn(&str) -> bool| limit_of.keys().chain(request_of.keys()).any(|name| is(name));
-    if has(is_huge) && !has(|name| matches!(name, "cpu" | "memory")) {
-        let message = "huge pages need `cpu` or `memory` besides";
-        sink.refused("resource-request", resources, message, "set `memory`");
+    // A limit alone is a request as well.
+    let limits_alone = limit_of.iter().filter(|(name, _)| !request_of.contains_key(*name));
+    for (name, (request, at)) in request_of.iter().chain(limits_alone) {
+        if is_known(name).is_none() {
+            on_any_node(name, *request, at, sink);
+        }
     }
     if let Some((amount, at)) = limit_of.get("memory") {
         memory_limit(*amount, at, sink);
@@ -77,6 +84,33 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
         let message = "thousandths of a byte: `m` is not `M`";
         sink.add(Effect::Questionable, "memory", at, message, "write `M` or `Mi`");
     }
+}
+
+/// Huge pages do not make a pod that asks for something; `is_given` is whether it does elsewhere.
+fn huge_pages_alone(resources: &At<'_>, is_given: bool, sink: &mut Sink<'_>) {
+    let names = ["limits", "requests"].map(|field| amounts(&resources.get(field)));
+    let has = |is: fn(&str) -> bool| names.iter().flat_map(|of| of.keys()).any(|name| is(name));
+    if has(is_huge) && !has(|name| matches!(name, "cpu" | "memory")) && !is_given {
+        let message = "huge pages need `cpu` or `memory` besides";
+        sink.refused("resource-request", resources, message, "set `memory`");
+    }
+}
+
+/// More than any machine has: the largest have some 900 cores and 32 TiB.
+const MOST: [(&str, i128); 3] =
+    [("cpu", 1000), ("memory", 64 << 40), ("ephemeral-storage", 1 << 60)];
+
+/// A request that no node can meet. Extended resources that a node does not have are passed over.
+fn on_any_node(name: &str, request: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
+    let most = MOST.iter().find(|(known, _)| *known == name).map(|(_, most)| *most);
+    let message = match most {
+        Some(most) if request.nanos >= most * BILLION => "no machine has as much",
+        None if is_native(name) && !is_huge(name) && request.nanos > 0 => {
+            "no node has such a resource"
+        }
+        _ => return,
+    };
+    sink.add(Effect::NotAdmitted, "resource-request", at, message, "request what there is");
 }
 
 fn memory_limit(amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
@@ -177,6 +211,14 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
     }
     for (name, (amount, at)) in amounts(&overhead) {
         value(name, amount, &at, sink);
+        if is_container_resource(name).is_none() {
+            on_any_node(name, amount, &at, sink);
+        }
+    }
+    let has_any = |is: fn(&str) -> bool| overhead.entries().iter().any(|(name, _)| is(name));
+    if has_any(is_huge) && !has_any(|name| matches!(name, "cpu" | "memory")) {
+        let message = "huge pages need `cpu` or `memory` besides";
+        sink.refused("resource-request", &overhead, message, "set `memory`");
     }
     let resources = spec.get("resources");
     if !resources.is_set() {
@@ -187,6 +229,10 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
         sink.refused("resource-request", &resources.get("claims"), message, "remove them");
     }
     check(&resources, is_pod_resource, sink);
+    // What the containers request is the pod's where it has limits.
+    let is_given = !resources.get("limits").entries().is_empty()
+        && ["cpu", "memory"].iter().any(|name| sum_of_requests(spec, name) > 0);
+    huge_pages_alone(&resources, is_given, sink);
     within_the_pod(spec, &resources, sink);
 }
 

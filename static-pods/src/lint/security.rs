@@ -27,7 +27,8 @@ pub(super) fn check_pod(pod: &At<'_>, sink: &mut Sink<'_>) {
     };
     policy("fsGroupChangePolicy", &["OnRootMismatch", "Always"], sink);
     policy("supplementalGroupsPolicy", &["Merge", "Strict"], sink);
-    policy("seLinuxChangePolicy", &["Recursive", "MountOption"], sink);
+    // `MountOption` is for kubelets with the feature gate `SELinuxMount`.
+    policy("seLinuxChangePolicy", &["Recursive"], sink);
     sysctls(&spec, &context, sink);
     profiles(&context, sink);
     windows(&context, &spec, sink);
@@ -256,7 +257,7 @@ fn seccomp_annotation(at: &At<'_>, field: &At<'_>, sink: &mut Sink<'_>) {
         differs("seccomp", at, field, kind, local, sink);
     } else {
         let message = "the kubelet has not read this annotation for years";
-        sink.add(Effect::Dropped, "seccomp", at, message, USE_THE_FIELD);
+        sink.add(Effect::Questionable, "seccomp", at, message, USE_THE_FIELD);
     }
 }
 

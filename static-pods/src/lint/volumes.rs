@@ -6,7 +6,7 @@ use super::names;
 use super::pod::reference;
 use super::quantity::Quantity;
 use super::tree::{At, beginning};
-use super::{Effect, Sink, env, image};
+use super::{Effect, Sink, env, foreign, image};
 
 /// The volumes that containers may mount, by name, each with its source.
 pub(super) type Volumes<'t> = BTreeMap<&'t str, &'static str>;
@@ -25,6 +25,8 @@ enum Source {
 
 const NO_PLUGIN: &str = "this kubelet has no plugin for it any more";
 const BY_CSI: &str = "it is mounted by a CSI driver, which a standalone kubelet has not";
+const BY_CLUSTER: &str =
+    "a controller of the cluster has to attach it first, and a standalone kubelet has none";
 
 const SOURCES: [(&str, Source); 29] = [
     ("emptyDir", Source::Mounts),
@@ -34,7 +36,7 @@ const SOURCES: [(&str, Source); 29] = [
     ("awsElasticBlockStore", Source::Never(BY_CSI)),
     ("secret", Source::Reference("a Secret")),
     ("nfs", Source::Host("an NFS server, and `mount.nfs`")),
-    ("iscsi", Source::Host("an iSCSI target, and `iscsiadm`")),
+    ("iscsi", Source::Never(BY_CLUSTER)),
     ("glusterfs", Source::Reference("Endpoints")),
     ("flocker", Source::Never(NO_PLUGIN)),
     ("persistentVolumeClaim", Source::Reference("a PersistentVolumeClaim")),
@@ -43,7 +45,7 @@ const SOURCES: [(&str, Source); 29] = [
     ("cephfs", Source::Never(NO_PLUGIN)),
     ("quobyte", Source::Never(NO_PLUGIN)),
     ("downwardAPI", Source::Mounts),
-    ("fc", Source::Host("a Fibre Channel target")),
+    ("fc", Source::Never(BY_CLUSTER)),
     ("flexVolume", Source::Host("the program of its driver")),
     ("configMap", Source::Reference("a ConfigMap")),
     ("azureFile", Source::Reference("a Secret")),
@@ -106,57 +108,14 @@ fn source(volume: &At<'_>, sink: &mut Sink<'_>) -> &'static str {
     name
 }
 
-/// The fields of a source that must not be empty.
-const REQUIRED: [(&str, &[&str]); 16] = [
-    ("hostPath", &["path"]),
-    ("gitRepo", &["repository"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("nfs", &["server", "path"]),
-    ("iscsi", &["targetPortal", "iqn"]),
-    ("rbd", &["image"]),
-    ("cinder", &["volumeID"]),
-    ("quobyte", &["registry", "volume"]),
-    ("flexVolume", &["driver"]),
-    ("vsphereVolume", &["volumePath"]),
-    ("photonPersistentDisk", &["pdID"]),
-    ("portworxVolume", &["volumeID"]),
-    ("azureDisk", &["diskName", "diskURI"]),
-    ("storageos", &["volumeName"]),
-    ("scaleIO", &["gateway", "system", "volumeName"]),
-];
-
 fn contents(name: &str, at: &At<'_>, sink: &mut Sink<'_>) {
-    let required = REQUIRED.iter().find(|(source, _)| *source == name);
-    for field in required.map_or(&[][..], |(_, fields)| fields) {
-        sink.required("volume-field", &at.get(field));
-    }
-    let secret = at.get("secretRef");
-    if secret.is_set() {
-        reference(&secret, "a Secret", sink);
-    }
     match name {
         "emptyDir" => empty_dir(at, sink),
         "hostPath" => host_path(at, sink),
         "downwardAPI" => downward_api(at, sink),
         "projected" => projected(at, sink),
         "image" => image_volume(at, sink),
-        "nfs" => {
-            let path = at.get("path");
-            if !path.text().is_empty() && !path.text().starts_with('/') {
-                sink.refused("volume-field", &path, "not an absolute path", "start it with `/`");
-            }
-        }
-        "gitRepo" => {
-            let folder = at.get("directory");
-            sink.named("volume-field", &folder, names::descending_path(folder.text()));
-        }
-        "iscsi" => iscsi(at, sink),
-        "fc" => fibre_channel(at, sink),
-        "gcePersistentDisk" | "awsElasticBlockStore" => {
-            sink.in_range("volume-field", &at.get("partition"), 0, 255);
-        }
-        _ => {}
+        _ => foreign::check(name, at, sink),
     }
 }
 
@@ -191,7 +150,7 @@ pub(super) fn quantity(at: &At<'_>) -> Option<Quantity> {
 
 fn host_path(at: &At<'_>, sink: &mut Sink<'_>) {
     let path = at.get("path");
-    if !path.text().is_empty() {
+    if sink.required("volume-field", &path) {
         if let Some(wrong) = names::no_backsteps(path.text()) {
             let message = format!("`{}` {wrong}", beginning(path.text()));
             sink.refused("host-path", &path, message, "write the path without `..`");
@@ -276,8 +235,9 @@ fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
         for item in api.get("items").items() {
             downward_file(&item, sink);
         }
-        let set = source.map().iter().filter(|entry| source.get(&entry.key).is_set()).count();
-        if set != 1 {
+        let kinds = references.map(|(name, _)| name);
+        let set = kinds.iter().chain(&["downwardAPI"]).filter(|kind| source.get(kind).is_set());
+        if set.count() != 1 {
             let message = "a source of a projected volume has exactly one kind";
             sink.refused("volume-source", &source, message, "keep one");
         }
@@ -295,67 +255,5 @@ fn image_volume(at: &At<'_>, sink: &mut Sink<'_>) {
     let policy = at.get("pullPolicy");
     if !policy.text().is_empty() {
         sink.one_of("pull-policy", &policy, &["Always", "IfNotPresent", "Never"]);
-    }
-}
-
-fn iscsi(at: &At<'_>, sink: &mut Sink<'_>) {
-    sink.in_range("volume-field", &at.get("lun"), 0, 255);
-    for field in ["iqn", "initiatorName"] {
-        let name = at.get(field);
-        if name.is_set() && !name.text().is_empty() && !is_iscsi_name(name.text()) {
-            let message = format!("`{}` is not an iSCSI name", beginning(name.text()));
-            sink.refused(
-                "volume-field",
-                &name,
-                message,
-                "write it as in `iqn.2001-04.com.example:disk`",
-            );
-        }
-    }
-    let wants_secret = at.get("chapAuthDiscovery").is_true() || at.get("chapAuthSession").is_true();
-    let secret = at.get("secretRef");
-    if wants_secret && !secret.is_set() {
-        sink.refused("volume-field", &secret, "CHAP needs a Secret", "remove CHAP");
-    }
-}
-
-fn is_iscsi_name(name: &str) -> bool {
-    let hex = |rest: &str, length: usize| {
-        rest.len() == length + 1 && rest[1..].bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    if let Some(rest) = name.strip_prefix("eui") {
-        return rest.is_ascii() && hex(rest, 16);
-    }
-    if let Some(rest) = name.strip_prefix("naa") {
-        return rest.is_ascii() && hex(rest, 32);
-    }
-    let Some(rest) = name.strip_prefix("iqn.") else { return false };
-    let Some((date, rest)) = rest.split_once('.') else { return false };
-    let is_date = date.len() == 7
-        && date.bytes().enumerate().all(|(index, byte)| match index {
-            4 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    let Some((authority, label)) = rest.split_once(':') else { return false };
-    let is_authority = !authority.is_empty()
-        && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-    is_date
-        && is_authority
-        && !label.is_empty()
-        && !label.contains([',', ';', '*', '&', '$', '|', ' ', '\t', '\n'])
-}
-
-fn fibre_channel(at: &At<'_>, sink: &mut Sink<'_>) {
-    let (targets, ids) = (at.get("targetWWNs"), at.get("wwids"));
-    let lun = at.get("lun");
-    match (targets.items().is_empty(), ids.items().is_empty()) {
-        (true, true) | (false, false) => {
-            let message = "exactly one of `targetWWNs` and `wwids` must be set";
-            sink.refused("volume-field", at, message, "set one of the two");
-        }
-        (false, true) if !lun.is_set() => {
-            sink.refused("volume-field", &lun, "`lun` must be set with `targetWWNs`", "set it");
-        }
-        _ => sink.in_range("volume-field", &lun, 0, 255),
     }
 }

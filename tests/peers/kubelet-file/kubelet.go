@@ -71,14 +71,16 @@ func strict(isYAML bool) *serializer.Serializer {
 	return serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme, scheme, options)
 }
 
-// The node as a kubelet without an API server makes it up, with more of everything than any pod asks for.
+// The node as a kubelet without an API server makes it up, with as much of everything as a machine can have.
 func standalone() *v1.Node {
-	amount := resource.MustParse("8E")
+	amount := resource.MustParse("63Ti")
 	resources := v1.ResourceList{
-		v1.ResourceCPU:              resource.MustParse("8P"),
+		v1.ResourceCPU:              resource.MustParse("999"),
 		v1.ResourceMemory:           amount,
-		v1.ResourceEphemeralStorage: amount,
+		v1.ResourceEphemeralStorage: resource.MustParse("1023Pi"),
 		v1.ResourcePods:             resource.MustParse("110"),
+		"hugepages-2Mi":             resource.MustParse("8E"),
+		"hugepages-1Gi":             resource.MustParse("8E"),
 	}
 	supported := true
 	return &v1.Node{

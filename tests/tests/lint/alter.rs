@@ -12,7 +12,10 @@ use crate::yaml::Node;
 /// The tree of a manifest; `None` when it is not one that could be written out again.
 pub(crate) fn tree(text: &[u8]) -> Option<Node> {
     let mut report = Report::new("");
-    parse_first(text, &mut report)?.first.map(|yaml| node(&yaml)).filter(|node| matches!(node, Node::Map(_)))
+    parse_first(text, &mut report)?
+        .first
+        .map(|yaml| node(&yaml))
+        .filter(|node| matches!(node, Node::Map(_)))
 }
 
 fn node(yaml: &Yaml) -> Node {
@@ -56,7 +59,13 @@ fn count(node: &Node) -> usize {
 }
 
 /// Changes the value that comes `at` places behind, of those in source order.
-fn change(node: &mut Node, kind: Kind, at: &mut usize, donors: &[Node], random: &mut Random) -> bool {
+fn change(
+    node: &mut Node,
+    kind: Kind,
+    at: &mut usize,
+    donors: &[Node],
+    random: &mut Random,
+) -> bool {
     if *at == 0 {
         here(node, kind, donors, random);
         return true;
@@ -143,7 +152,9 @@ fn of_kind<'n>(node: &'n Node, kind: Kind, wanted: Kind, found: &mut Vec<&'n Nod
     }
     match node {
         Node::Map(entries) => {
-            entries.iter().for_each(|(key, node)| of_kind(node, kind_below(kind, key), wanted, found));
+            entries
+                .iter()
+                .for_each(|(key, node)| of_kind(node, kind_below(kind, key), wanted, found));
         }
         Node::List(items) => {
             let kind = inner(kind).unwrap_or("any");
@@ -156,10 +167,55 @@ fn of_kind<'n>(node: &'n Node, kind: Kind, wanted: Kind, found: &mut Vec<&'n Nod
 /// Changes a few bytes of a text.
 pub(crate) fn garble(text: &mut Vec<u8>, random: &mut Random) {
     const PIECES: &[&[u8]] = &[
-        b"\n", b" ", b"  ", b"\t", b":", b": ", b"-", b"- ", b"#", b" #", b"\"", b"'", b"{", b"}", b"[", b"]", b",", b"&a ",
-        b"*a", b"!", b"!!", b"|", b">", b"%", b"@", b"`", b"---\n", b"...\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3",
-        b"\xef\xbb\xbf", b"\xc2\x85", b"\xe2\x80\xa8", b"<<: ", b"? ", b"~", b"null", b"\\", b"0", b"1", b"-1", b"e", b".",
-        b"\x7f", b"\xed\xa0\x80", b"\xef\xbf\xbe", b"\xc2\xa0",
+        b"\n",
+        b" ",
+        b"  ",
+        b"\t",
+        b":",
+        b": ",
+        b"-",
+        b"- ",
+        b"#",
+        b" #",
+        b"\"",
+        b"'",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b"&a ",
+        b"*a",
+        b"!",
+        b"!!",
+        b"|",
+        b">",
+        b"%",
+        b"@",
+        b"`",
+        b"---\n",
+        b"...\n",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\xff",
+        b"\xc3",
+        b"\xc2\x85",
+        b"\xe2\x80\xa8",
+        b"<<: ",
+        b"? ",
+        b"~",
+        b"null",
+        b"\\",
+        b"0",
+        b"1",
+        b"-1",
+        b"e",
+        b".",
+        b"\x7f",
+        b"\xed\xa0\x80",
+        b"\xef\xbf\xbe",
+        b"\xc2\xa0",
     ];
     for _ in 0..*random.pick(&[1, 1, 1, 2]) {
         let at = random.below(text.len() + 1);

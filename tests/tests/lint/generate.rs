@@ -65,6 +65,33 @@ const HANDLERS: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc"];
 const SOURCES: &[&str] =
     &["emptyDir", "hostPath", "downwardAPI", "image", "nfs", "iscsi", "fc", "gitRepo"];
 
+/// What gets most pods refused, and is looked at for itself.
+const SELDOM: &[&str] = &[
+    "status",
+    "ephemeralContainers",
+    "resourceClaims",
+    "claims",
+    "managedFields",
+    "volumeDevices",
+    "schedulingGates",
+    "serviceAccountName",
+    "serviceAccount",
+    "imagePullSecrets",
+    "envFrom",
+    "runtimeClassName",
+    "restartPolicyRules",
+    "seLinuxChangePolicy",
+    "sysctls",
+    "resources",
+    "overhead",
+    "generateName",
+    "secretRef",
+    "stopSignal",
+    "procMount",
+    "hostUsers",
+    "hostPort",
+];
+
 /// Makes the manifest of this seed: a tree, with the choices that are left.
 pub(crate) fn pod(seed: u64) -> (Node, Random) {
     let mut random = Random::new(seed);
@@ -72,7 +99,10 @@ pub(crate) fn pod(seed: u64) -> (Node, Random) {
     let density = *random.pick(&[3, 6, 10, 15, 25]);
     let mut generator = Generator { random, twist, density, focus: Vec::new() };
     generator.focus = generator.focus();
-    let node = generator.object("Pod", 0, true);
+    let mut node = generator.object("Pod", 0, true);
+    if !generator.is_twist() {
+        add_volumes(&mut node);
+    }
     (node, generator.random)
 }
 
@@ -83,6 +113,48 @@ pub(crate) fn value(of: &'static str, field: Field, random: &mut Random, twist: 
     let node = generator.value(of, field.name, field.kind, 4, true);
     *random = generator.random;
     node
+}
+
+/// Adds the volumes that are mounted and not there.
+fn add_volumes(pod: &mut Node) {
+    let Some(Node::Map(spec)) = entry(pod, "spec") else { return };
+    let mut names = Vec::new();
+    for (_, list) in spec.iter().filter(|(key, _)| key.ends_with("ontainers")) {
+        let Node::List(containers) = list else { continue };
+        for container in containers {
+            let Node::Map(fields) = container else { continue };
+            for (_, mounts) in fields.iter().filter(|(key, _)| key == "volumeMounts") {
+                let Node::List(mounts) = mounts else { continue };
+                for mount in mounts {
+                    let Node::Map(fields) = mount else { continue };
+                    names.extend(
+                        fields.iter().filter(|(key, _)| key == "name").map(|(_, n)| n.clone()),
+                    );
+                }
+            }
+        }
+    }
+    if !spec.iter().any(|(key, _)| key == "volumes") && !names.is_empty() {
+        spec.push(("volumes".to_owned(), Node::List(Vec::new())));
+    }
+    let Some((_, Node::List(volumes))) = spec.iter_mut().find(|(key, _)| key == "volumes") else {
+        return;
+    };
+    for name in names {
+        let has = |volume: &Node| match volume {
+            Node::Map(fields) => fields.iter().any(|(key, value)| key == "name" && *value == name),
+            _ => false,
+        };
+        if !volumes.iter().any(has) {
+            let empty = ("emptyDir".to_owned(), Node::Map(Vec::new()));
+            volumes.push(Node::Map(vec![("name".to_owned(), name), empty]));
+        }
+    }
+}
+
+fn entry<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
+    let Node::Map(entries) = node else { return None };
+    entries.iter_mut().find(|(key, _)| key == name).map(|(_, node)| node)
 }
 
 struct Generator {
@@ -153,13 +225,14 @@ impl Generator {
             let is_one_of = one_of.iter().any(|other| other.name == field.name);
             let density = if depth > 8 { 1 } else { self.density };
             let is_wanted = if needed.contains(&field.name) {
-                !self.is_twist() || !self.random.percent(50)
+                // Without what is on top there is no pod to look at.
+                !self.is_twist() || !self.random.percent(if depth < 3 { 2 } else { 50 })
             } else if chosen.is_some_and(|chosen| chosen.name == field.name) {
                 true
             } else if is_one_of || (ty == "Volume" && !needed.contains(&field.name)) {
                 self.is_twist() && self.random.percent(20)
-            } else if field.name == "status" || field.name == "ephemeralContainers" {
-                self.random.percent(1)
+            } else if SELDOM.contains(&field.name) {
+                (in_focus && self.focus.contains(&field.name)) || self.random.percent(1)
             } else {
                 (in_focus && self.focus.contains(&field.name)) || self.random.percent(density / 3)
             };
@@ -209,13 +282,14 @@ impl Generator {
         depth: usize,
         in_focus: bool,
     ) -> Node {
-        if self.is_twist() && self.random.percent(15) {
+        if self.is_twist() && self.random.percent(if depth < 4 { 2 } else { 15 }) {
             return scalar(*self.random.pick(odd::COLLECTIONS));
         }
         if let Some(item) = kind.strip_prefix("list of ") {
             let most = if depth > 6 { 2 } else { 3 };
             let count = if self.is_twist() { 0 } else { 1 + self.random.below(most) };
-            let count = if field == "containers" && self.random.percent(70) { count.min(1) } else { count };
+            let count =
+                if field == "containers" && self.random.percent(70) { count.min(1) } else { count };
             return Node::List(
                 (0..count).map(|_| self.value(of, field, item, depth + 1, in_focus)).collect(),
             );

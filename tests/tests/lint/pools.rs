@@ -32,7 +32,7 @@ OwnerReference.uid: a | "" A
 ObjectMeta.name: a web a.b | a-b A a_b a- a.- -a 1a "" web.
 ObjectMeta.generateName: a- a | A- - a. a-- aA- -a .
 ObjectMeta.namespace: default kube-system a | a.b A "" a- -a a_b
-ObjectMeta.uid: 0123 | a/b a_b "" A
+ObjectMeta.uid: "0123" abc | a/b a_b "" A
 ObjectMeta.resourceVersion: "1" a
 ObjectMeta.selfLink: /a
 ObjectMeta.generation: 1 0 | -1
@@ -175,7 +175,6 @@ VolumeMount.mountPropagation: None HostToContainer | Bidirectional "" a
 VolumeMount.recursiveReadOnly: Disabled Enabled IfPossible | "" a
 VolumeDevice.name: a b | "" other
 VolumeDevice.devicePath: /dev/a | "" ../a /dev/../a
-port: 80 "80" http 65535 1 | 0 -1 65536 "" HTTP a1 a--b "65536" null abcdefghijklmnop
 HTTPGetAction.path: / /a "" a | "\x20"
 HTTPGetAction.host: a 127.0.0.1 ""
 HTTPGetAction.scheme: HTTP HTTPS "" | http
@@ -238,6 +237,7 @@ nodeTaintsPolicy: Honor Ignore | "" a
 LocalObjectReference.name: a "" | A
 labels: a "" b-c_d.e | a\x20b - ä -a
 annotations: a "" ä | null
+port: 80 "80" http 65535 1 | 0 -1 65536 "" HTTP a1 a--b "65536" null abcdefghijklmnop
 "#;
 
 /// Keys of maps whose keys are data.
@@ -267,11 +267,13 @@ pub(crate) fn keys(of: &str, field: &str) -> &'static [&'static str] {
         ],
         ("VolumeResourceRequirements", _) => &["storage", "cpu"],
         ("PodSpec", "nodeSelector") => {
-            &["kubernetes.io/os", "kubernetes.io/arch", "a", "A/b", "a b", "beta.kubernetes.io/os"]
+            &["kubernetes.io/os", "kubernetes.io/arch", "a", "beta.kubernetes.io/os", "A/b", "a b"]
         }
         ("ObjectMeta", "annotations") => &[
             "a",
             "A.b/c",
+            "container.apparmor.security.beta.kubernetes.io/main",
+            "controller.kubernetes.io/pod-deletion-cost",
             "a b",
             "seccomp.security.alpha.kubernetes.io/pod",
             "container.seccomp.security.alpha.kubernetes.io/main",
@@ -287,8 +289,10 @@ pub(crate) fn keys(of: &str, field: &str) -> &'static [&'static str] {
             "pod.beta.kubernetes.io/init-containers",
             "kubernetes.io/limit-ranger",
         ],
-        ("ObjectMeta", "labels") => &["a", "app", "kubernetes.io/os", "A/b", "a b", "-", "a/b", "a/B", ""],
-        _ => &["a", "b", "A/b", "a.b/c", "a b", ""],
+        ("ObjectMeta", "labels") => {
+            &["a", "app", "a/b", "a/B", "kubernetes.io/os", "A/b", "a b", "-", ""]
+        }
+        _ => &["a", "b", "a.b/c", "c", "A/b", "a b", ""],
     }
 }
 
