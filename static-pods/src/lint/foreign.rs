@@ -141,7 +141,8 @@ fn iscsi(at: &At<'_>, sink: &mut Sink<'_>) {
     sink.in_range("volume-field", &at.get("lun"), 0, 255);
     for field in ["iqn", "initiatorName"] {
         let name = at.get(field);
-        if name.is_set() && !name.text().is_empty() && !is_iscsi_name(name.text()) {
+        let is_there = name.is_set() && (field != "iqn" || !name.text().is_empty());
+        if is_there && !is_iscsi_name(name.text()) {
             let message = format!("`{}` is not an iSCSI name", beginning(name.text()));
             sink.refused(
                 "volume-field",

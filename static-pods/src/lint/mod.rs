@@ -26,6 +26,7 @@ mod resources;
 mod scheduling;
 mod security;
 mod start;
+mod sysctl;
 mod tree;
 mod volumes;
 

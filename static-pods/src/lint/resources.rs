@@ -17,7 +17,7 @@ type Amounts<'t> = BTreeMap<&'t str, (Quantity, At<'t>)>;
 
 pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut Sink<'_>) {
     let resources = at.get("resources");
-    check(&resources, is_container_resource, sink);
+    check(&resources, is_container_resource, |_| 0, sink);
     huge_pages_alone(&resources, false, sink);
     for claim in resources.get("claims").items() {
         super::pod::reference(&claim, "a ResourceClaim", sink);
@@ -34,7 +34,12 @@ fn amounts<'t>(at: &At<'t>) -> Amounts<'t> {
     at.entries().into_iter().filter_map(amount).collect()
 }
 
-fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &mut Sink<'_>) {
+fn check(
+    resources: &At<'_>,
+    is_known: fn(&str) -> Option<&'static str>,
+    requested: impl Fn(&str) -> i128,
+    sink: &mut Sink<'_>,
+) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     let (limit_of, request_of) = (amounts(&limits), amounts(&requests));
     for (name, at) in limits.entries().into_iter().chain(requests.entries()) {
@@ -70,8 +75,9 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
             _ => {}
         }
     }
-    // A limit alone is a request as well.
-    let limits_alone = limit_of.iter().filter(|(name, _)| !request_of.contains_key(*name));
+    // A limit alone is a request as well; that of a pod only when its containers request nothing.
+    let limits_alone =
+        limit_of.iter().filter(|(name, _)| !request_of.contains_key(*name) && requested(name) == 0);
     for (name, (request, at)) in request_of.iter().chain(limits_alone) {
         if is_known(name).is_none() {
             on_any_node(name, *request, at, sink);
@@ -211,7 +217,10 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
     }
     for (name, (amount, at)) in amounts(&overhead) {
         value(name, amount, &at, sink);
-        if is_container_resource(name).is_none() {
+        if is_extended(name) && amount.nanos > 0 {
+            let message = "only containers ask for resources of device plugins";
+            sink.add(Effect::NotAdmitted, "resource-request", &at, message, "remove it");
+        } else if is_container_resource(name).is_none() {
             on_any_node(name, amount, &at, sink);
         }
     }
@@ -228,7 +237,7 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
         let message = "a pod's `resources` have no claims";
         sink.refused("resource-request", &resources.get("claims"), message, "remove them");
     }
-    check(&resources, is_pod_resource, sink);
+    check(&resources, is_pod_resource, |name| sum_of_requests(spec, name), sink);
     // What the containers request is the pod's where it has limits.
     let is_given = !resources.get("limits").entries().is_empty()
         && ["cpu", "memory"].iter().any(|name| sum_of_requests(spec, name) > 0);

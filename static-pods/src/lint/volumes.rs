@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::container::containers;
 use super::names;
 use super::pod::reference;
 use super::quantity::Quantity;
@@ -72,6 +73,7 @@ pub(super) fn check<'t>(spec: &At<'t>, sink: &mut Sink<'_>) -> Volumes<'t> {
             sink.refused("volume-name", &name, message, "give each volume its own name");
         }
         let source = source(&volume, sink);
+        huge_pages(spec, &volume.follow(["emptyDir", "medium"]), sink);
         volumes.insert(name.text(), source);
     }
     volumes
@@ -139,6 +141,33 @@ fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
     }
 }
 
+/// Pages can be had by those pods only that request some of their size.
+fn huge_pages(spec: &At<'_>, medium: &At<'_>, sink: &mut Sink<'_>) {
+    let Some(size) = medium.text().strip_prefix("HugePages") else { return };
+    let of_containers =
+        containers(spec).into_iter().map(|(_, container)| container.get("resources"));
+    let mut sizes: Vec<i128> = Vec::new();
+    for resources in of_containers.chain([spec.get("resources")]) {
+        for (name, _) in ["limits", "requests"].iter().flat_map(|of| resources.get(of).entries()) {
+            let size = name.strip_prefix("hugepages-").and_then(Quantity::parse);
+            sizes.extend(size.map(|size| size.nanos).filter(|size| !sizes.contains(size)));
+        }
+    }
+    let wanted = match size.strip_prefix('-') {
+        Some(size) => match Quantity::parse(size) {
+            Some(size) => sizes.contains(&size.nanos),
+            None => return,
+        },
+        None if size.is_empty() => sizes.len() == 1,
+        None => return,
+    };
+    if !wanted {
+        let message = "no container requests huge pages of one such size";
+        let remedy = "set the limit `hugepages-2Mi` of a container, or use `Memory`";
+        sink.add(Effect::NeverStarts, "empty-dir", medium, message, remedy);
+    }
+}
+
 /// A quantity that decoding has found to be one.
 pub(super) fn quantity(at: &At<'_>) -> Option<Quantity> {
     use super::tree::Value;
@@ -187,9 +216,25 @@ fn mode(at: &At<'_>, sink: &mut Sink<'_>) {
 
 fn downward_api(at: &At<'_>, sink: &mut Sink<'_>) {
     mode(&at.get("defaultMode"), sink);
-    for item in at.get("items").items() {
-        downward_file(&item, sink);
+    let items = at.get("items").items();
+    items.iter().for_each(|item| downward_file(item, sink));
+    for item in &items {
+        let path = item.get("path");
+        let parts = parts(path.text());
+        let is_above = |other: &At<'_>| {
+            let others = self::parts(other.get("path").text());
+            parts.len() < others.len() && others.starts_with(&parts)
+        };
+        if !path.text().is_empty() && items.iter().any(is_above) {
+            let message = format!("`{}` is a folder for another file", beginning(path.text()));
+            sink.add(Effect::NeverStarts, "downward-api", &path, message, "choose another path");
+        }
     }
+}
+
+/// The names in a path, without those that change nothing.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect()
 }
 
 fn downward_file(item: &At<'_>, sink: &mut Sink<'_>) {

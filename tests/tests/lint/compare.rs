@@ -99,8 +99,11 @@ fn compare(own: &[&LintFinding], verdict: &Verdict, found: &mut BTreeSet<Differe
 
 /// Where the two may differ.
 fn is_excused(own: &[&LintFinding], verdict: &Verdict) -> bool {
-    // Options for Windows are refused here whatever they say.
-    own.iter().any(|finding| finding.rule == "windows")
+    // What is for Windows is refused here whatever it says; of two equal keys, only the second is looked into.
+    let rules = ["windows", "node-os", "duplicate-key"];
+    own.iter().any(|finding| rules.contains(&finding.rule))
+        // What follows a document's end is called broken rather than further.
+        || own.iter().any(|finding| finding.message.contains("expected <document start>"))
         // Our reader of YAML is stricter than Go's about a colon before a comma or a brace.
         || own.iter().any(|finding| finding.message.contains("found unexpected ':'"))
         // The longest name depends on the node's.
