@@ -133,7 +133,9 @@ fn memory_limit(amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
 fn value(name: &str, amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
     if amount.nanos < 0 {
         sink.refused("resource-value", at, "negative", "write 0 or more");
-    } else if is_extended(name) && !amount.is_whole() {
+    } else if is_extended(name)
+        && (!amount.is_whole() || amount.thousandths() > i128::from(i64::MAX))
+    {
         let message = "only whole numbers of this resource can be had";
         sink.refused("resource-value", at, message, "write a whole number");
     } else if let Some(size) = name.strip_prefix(HUGE_PAGES) {
@@ -240,7 +242,12 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
     check(&resources, is_pod_resource, |name| sum_of_requests(spec, name), sink);
     // What the containers request is the pod's where it has limits.
     let is_given = !resources.get("limits").entries().is_empty()
-        && ["cpu", "memory"].iter().any(|name| sum_of_requests(spec, name) > 0);
+        && containers(spec).iter().any(|(_, container)| {
+            let resources = container.get("resources");
+            let mut names =
+                ["limits", "requests"].iter().flat_map(|of| resources.get(of).entries());
+            names.any(|(name, _)| matches!(name, "cpu" | "memory"))
+        });
     huge_pages_alone(&resources, is_given, sink);
     within_the_pod(spec, &resources, sink);
 }
