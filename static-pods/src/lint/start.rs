@@ -3,7 +3,7 @@
 use super::container::{Role, containers};
 use super::names;
 use super::tree::{At, beginning};
-use super::{Effect, Sink};
+use super::{Effect, Sink, volumes};
 
 pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
     let spec = pod.get("spec");
@@ -113,8 +113,8 @@ fn texts(container: &At<'_>, sink: &mut Sink<'_>) {
             sink.add(Effect::NeverStarts, "null-character", &at, message, "remove it");
         }
         if before + at.text().len() + 1 > MAX_ARGUMENT {
-            let message = "the kernel starts no program with so long a text";
-            sink.add(Effect::NeverStarts, "long-text", &at, message, "mount it as a file");
+            let message = "most kernels start no program with so long a text";
+            sink.add(Effect::Questionable, "long-text", &at, message, "mount it as a file");
         }
     }
 }
@@ -128,7 +128,8 @@ fn resource_refs(spec: &At<'_>, all: &[(Role, At<'_>)], sink: &mut Sink<'_>) {
             names.push(variable.follow(["valueFrom", "resourceFieldRef", "containerName"]));
         }
     }
-    for volume in spec.get("volumes").items() {
+    let volumes = spec.get("volumes").items();
+    for volume in volumes.iter().filter(|at| volumes::is_mounted(spec, at.get("name").text())) {
         for item in volume.follow(["downwardAPI", "items"]).items() {
             names.push(item.follow(["resourceFieldRef", "containerName"]));
         }

@@ -80,9 +80,9 @@ fn value(wanted: &Values, at: &At<'_>, sink: &mut Sink<'_>) {
                 text.split_whitespace().map(|number| number.parse().ok()).collect();
             let is_fine =
                 |number: &Option<i64>| number.is_some_and(|n| (*least..=*most).contains(&n));
-            let fits = numbers.len() == *count && numbers.iter().all(is_fine);
-            let many =
-                if *count == 1 { "an integer".to_owned() } else { format!("{count} integers") };
+            // Fewer leave the others as they are.
+            let fits = numbers.iter().take(*count).all(is_fine);
+            let many = if *count == 1 { "an integer" } else { "integers" };
             (fits, format!("{many} from {least} to {most}"))
         }
         Values::Ports => {

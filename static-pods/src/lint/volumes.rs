@@ -72,14 +72,27 @@ pub(super) fn check<'t>(spec: &At<'t>, sink: &mut Sink<'_>) -> Volumes<'t> {
             let message = format!("a volume `{}` is there already", beginning(name.text()));
             sink.refused("volume-name", &name, message, "give each volume its own name");
         }
-        let source = source(&volume, sink);
-        huge_pages(spec, &volume.follow(["emptyDir", "medium"]), sink);
+        // The kubelet leaves alone what no container mounts.
+        let effect = match is_mounted(spec, name.text()) {
+            true => Effect::NeverStarts,
+            false => Effect::Questionable,
+        };
+        let source = source(&volume, effect, sink);
+        huge_pages(spec, &volume.follow(["emptyDir", "medium"]), effect, sink);
         volumes.insert(name.text(), source);
     }
     volumes
 }
 
-fn source(volume: &At<'_>, sink: &mut Sink<'_>) -> &'static str {
+/// Whether a container uses the volume.
+pub(super) fn is_mounted(spec: &At<'_>, name: &str) -> bool {
+    containers(spec).iter().any(|(_, container)| {
+        let used = ["volumeMounts", "volumeDevices"].map(|list| container.get(list).items());
+        used.iter().flatten().any(|mount| mount.get("name").text() == name)
+    })
+}
+
+fn source(volume: &At<'_>, effect: Effect, sink: &mut Sink<'_>) -> &'static str {
     let image = ("image", &Source::Mounts);
     let known = SOURCES.iter().map(|(name, source)| (*name, source)).chain([image]);
     let set: Vec<_> = known.filter(|(name, _)| volume.get(name).is_set()).collect();
@@ -99,29 +112,29 @@ fn source(volume: &At<'_>, sink: &mut Sink<'_>) -> &'static str {
         Source::Reference(what) => reference(&at, what, sink),
         Source::Never(why) => {
             let remedy = "use `hostPath`, `emptyDir` or `downwardAPI`";
-            sink.add(Effect::NeverStarts, "volume-source", &at, *why, remedy);
+            sink.add(effect, "volume-source", &at, *why, remedy);
         }
         Source::Host(what) => {
             let message = format!("needs {what}");
             sink.add(Effect::Host, "volume-source", &at, message, "make sure that the host has it");
         }
     }
-    contents(name, &at, sink);
+    contents(name, &at, effect, sink);
     name
 }
 
-fn contents(name: &str, at: &At<'_>, sink: &mut Sink<'_>) {
+fn contents(name: &str, at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     match name {
-        "emptyDir" => empty_dir(at, sink),
-        "hostPath" => host_path(at, sink),
-        "downwardAPI" => downward_api(at, sink),
+        "emptyDir" => empty_dir(at, effect, sink),
+        "hostPath" => host_path(at, effect, sink),
+        "downwardAPI" => downward_api(at, effect, sink),
         "projected" => projected(at, sink),
-        "image" => image_volume(at, sink),
+        "image" => image_volume(at, effect, sink),
         _ => foreign::check(name, at, sink),
     }
 }
 
-fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
+fn empty_dir(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let size = at.get("sizeLimit");
     if quantity(&size).is_some_and(|size| size.nanos < 0) {
         sink.refused("empty-dir", &size, "negative", "write 0 or more");
@@ -134,7 +147,7 @@ fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
     if !medium.text().is_empty() && medium.text() != "Memory" && !is_huge {
         let message = format!("there is no medium `{}`", beginning(medium.text()));
         let remedy = "write `Memory`, or leave it away for the disk";
-        sink.add(Effect::NeverStarts, "empty-dir", &medium, message, remedy);
+        sink.add(effect, "empty-dir", &medium, message, remedy);
     } else if is_huge {
         let message = "needs huge pages";
         sink.add(Effect::Host, "empty-dir", &medium, message, "reserve them on the host");
@@ -142,7 +155,7 @@ fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
 }
 
 /// Pages can be had by those pods only that request some of their size.
-fn huge_pages(spec: &At<'_>, medium: &At<'_>, sink: &mut Sink<'_>) {
+fn huge_pages(spec: &At<'_>, medium: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let Some(size) = medium.text().strip_prefix("HugePages") else { return };
     let of_containers =
         containers(spec).into_iter().map(|(_, container)| container.get("resources"));
@@ -164,7 +177,7 @@ fn huge_pages(spec: &At<'_>, medium: &At<'_>, sink: &mut Sink<'_>) {
     if !wanted {
         let message = "no container requests huge pages of one such size";
         let remedy = "set the limit `hugepages-2Mi` of a container, or use `Memory`";
-        sink.add(Effect::NeverStarts, "empty-dir", medium, message, remedy);
+        sink.add(effect, "empty-dir", medium, message, remedy);
     }
 }
 
@@ -177,7 +190,7 @@ pub(super) fn quantity(at: &At<'_>) -> Option<Quantity> {
     }
 }
 
-fn host_path(at: &At<'_>, sink: &mut Sink<'_>) {
+fn host_path(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let path = at.get("path");
     if sink.required("volume-field", &path) {
         if let Some(wrong) = names::no_backsteps(path.text()) {
@@ -185,10 +198,10 @@ fn host_path(at: &At<'_>, sink: &mut Sink<'_>) {
             sink.refused("host-path", &path, message, "write the path without `..`");
         } else if !path.text().starts_with('/') {
             let message = format!("`{}` is not an absolute path", beginning(path.text()));
-            sink.add(Effect::NeverStarts, "host-path", &path, message, "start it with `/`");
+            sink.add(effect, "host-path", &path, message, "start it with `/`");
         } else if path.text().contains('\0') {
             let message = "a path cannot hold a null character";
-            sink.add(Effect::NeverStarts, "host-path", &path, message, "remove it");
+            sink.add(effect, "host-path", &path, message, "remove it");
         }
     }
     let kind = at.get("type");
@@ -214,7 +227,7 @@ fn mode(at: &At<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn downward_api(at: &At<'_>, sink: &mut Sink<'_>) {
+fn downward_api(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     mode(&at.get("defaultMode"), sink);
     let items = at.get("items").items();
     items.iter().for_each(|item| downward_file(item, sink));
@@ -227,7 +240,7 @@ fn downward_api(at: &At<'_>, sink: &mut Sink<'_>) {
         };
         if !path.text().is_empty() && items.iter().any(is_above) {
             let message = format!("`{}` is a folder for another file", beginning(path.text()));
-            sink.add(Effect::NeverStarts, "downward-api", &path, message, "choose another path");
+            sink.add(effect, "downward-api", &path, message, "choose another path");
         }
     }
 }
@@ -262,6 +275,7 @@ fn downward_file(item: &At<'_>, sink: &mut Sink<'_>) {
 
 fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
     mode(&at.get("defaultMode"), sink);
+    let mut paths: Vec<&str> = Vec::new();
     for source in at.get("sources").items() {
         let references = [
             ("secret", "a Secret"),
@@ -279,6 +293,12 @@ fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
         let api = source.get("downwardAPI");
         for item in api.get("items").items() {
             downward_file(&item, sink);
+            let path = item.get("path");
+            if !path.text().is_empty() && paths.contains(&path.text()) {
+                let message = format!("`{}` is written already", beginning(path.text()));
+                sink.refused("downward-api", &path, message, "choose another path");
+            }
+            paths.push(path.text());
         }
         let kinds = references.map(|(name, _)| name);
         let set = kinds.iter().chain(&["downwardAPI"]).filter(|kind| source.get(kind).is_set());
@@ -289,11 +309,11 @@ fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn image_volume(at: &At<'_>, sink: &mut Sink<'_>) {
+fn image_volume(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let reference = at.get("reference");
     if reference.text().is_empty() {
         let message = "`reference` must be set";
-        sink.add(Effect::NeverStarts, "volume-field", &reference, message, "name an image");
+        sink.add(effect, "volume-field", &reference, message, "name an image");
     } else {
         image::reference(&reference, sink);
     }

@@ -13,6 +13,7 @@ mod odd;
 mod pools;
 #[path = "../butane/random.rs"]
 mod random;
+mod running;
 mod types;
 #[path = "../butane/yaml.rs"]
 mod yaml;

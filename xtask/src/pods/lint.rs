@@ -101,9 +101,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let files: Vec<_> =
         texts.iter().map(|(name, bytes)| lint::File { name: name.as_str(), bytes }).collect();
+    let policy = lint::Policy::of_own_pods();
     let rules = match arguments.rules {
         Rules::Kubelet => lint::Rules::Kubelet,
-        Rules::Basalt => lint::Rules::Basalt,
+        Rules::Basalt => lint::Rules::Basalt(&policy),
     };
     findings.extend(lint::lint(&files, rules));
     let mut out = io::stdout().lock();
