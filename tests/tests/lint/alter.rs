@@ -3,7 +3,7 @@
 use basalt_model::report::Report;
 use basalt_model::yaml::{ScalarStyle, Value, Yaml, parse_first};
 
-use crate::generate;
+use crate::generate::{self, scalar};
 use crate::odd;
 use crate::random::Random;
 use crate::types::{Field, Kind, fields_of, inner};
@@ -93,7 +93,6 @@ fn kind_below(kind: Kind, key: &str) -> Kind {
 }
 
 fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
-    let scalar = |text: &str| Node::Scalar(text.replace("\\x20", " "));
     match node {
         Node::Map(entries) => match (random.below(8), fields_of(kind)) {
             (0, _) if !entries.is_empty() => drop(entries.remove(random.below(entries.len()))),
@@ -110,15 +109,14 @@ fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
                     *node = (*random.pick(&found)).clone();
                 }
             }
-            (4, _) => *node = scalar(*random.pick(odd::COLLECTIONS)),
+            (4, _) => *node = scalar(random.pick(odd::COLLECTIONS)),
             (_, Some(fields)) if !fields.is_empty() && kind != "PodStatus" => {
                 let field: &'static Field = random.pick(fields);
-                let of = type_name(kind);
-                let value = generate::value(of, *field, random, 10);
+                let value = generate::value(kind, *field, random, 10);
                 entries.retain(|(key, _)| key != field.name);
                 entries.push((field.name.to_owned(), value));
             }
-            _ => *node = scalar(*random.pick(odd::COLLECTIONS)),
+            _ => *node = scalar(random.pick(odd::COLLECTIONS)),
         },
         Node::List(items) => match random.below(4) {
             0 if !items.is_empty() => drop(items.remove(random.below(items.len()))),
@@ -126,8 +124,8 @@ fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
                 let again = items[random.below(items.len())].clone();
                 items.push(again);
             }
-            2 => items.push(scalar(*random.pick(odd::COLLECTIONS))),
-            _ => *node = scalar(*random.pick(odd::COLLECTIONS)),
+            2 => items.push(scalar(random.pick(odd::COLLECTIONS))),
+            _ => *node = scalar(random.pick(odd::COLLECTIONS)),
         },
         Node::Scalar(_) | Node::Block(_) | Node::Prefixed(_, _) => {
             let pool = match kind {
@@ -137,13 +135,9 @@ fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
                 _ => odd::TEXTS,
             };
             let pool = if random.percent(10) { odd::COLLECTIONS } else { pool };
-            *node = scalar(*random.pick(pool));
+            *node = scalar(random.pick(pool));
         }
     }
-}
-
-fn type_name(kind: Kind) -> &'static str {
-    kind
 }
 
 fn of_kind<'n>(node: &'n Node, kind: Kind, wanted: Kind, found: &mut Vec<&'n Node>) {

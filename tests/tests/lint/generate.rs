@@ -283,7 +283,7 @@ impl Generator {
         in_focus: bool,
     ) -> Node {
         if self.is_twist() && self.random.percent(if depth < 4 { 2 } else { 15 }) {
-            return scalar(*self.random.pick(odd::COLLECTIONS));
+            return scalar(self.random.pick(odd::COLLECTIONS));
         }
         if let Some(item) = kind.strip_prefix("list of ") {
             let most = if depth > 6 { 2 } else { 3 };
@@ -304,7 +304,7 @@ impl Generator {
                 if !entries.iter().any(|(other, _)| other == key) || self.is_twist() {
                     let node = match field {
                         "annotations" if self.random.percent(50) => {
-                            scalar(*self.random.pick(pools::ANNOTATIONS))
+                            scalar(self.random.pick(pools::ANNOTATIONS))
                         }
                         _ => self.value(of, field, inside, depth + 1, in_focus),
                     };
@@ -326,12 +326,12 @@ impl Generator {
                 _ => odd::TEXTS,
             };
             return match pool.edge.is_empty() || self.random.percent(40) {
-                true => scalar(*self.random.pick(odd)),
-                false => scalar(*self.random.pick(&pool.edge[..])),
+                true => scalar(self.random.pick(odd)),
+                false => scalar(self.random.pick(&pool.edge[..])),
             };
         }
         let edge = !pool.edge.is_empty() && self.random.percent(self.twist / 2);
-        scalar(*self.random.pick(if edge { &pool.edge[..] } else { &pool.good[..] }))
+        scalar(self.random.pick(if edge { &pool.edge[..] } else { &pool.good[..] }))
     }
 }
 
@@ -348,8 +348,9 @@ fn by_kind(kind: Kind) -> Pool {
     Pool { good: good.to_vec(), edge: Vec::new() }
 }
 
-fn scalar(text: &str) -> Node {
-    let text = text.replace("\\x20", " ");
+/// A scalar, or an empty collection.
+pub(crate) fn scalar(text: impl AsRef<str>) -> Node {
+    let text = text.as_ref().replace("\\x20", " ");
     // Only a collection begins so.
     match text.as_str() {
         "{}" => Node::Map(Vec::new()),
