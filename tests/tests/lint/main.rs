@@ -7,6 +7,7 @@ mod alter;
 mod compare;
 mod corpus;
 mod differential;
+mod folders;
 mod generate;
 mod kubelet;
 mod odd;
