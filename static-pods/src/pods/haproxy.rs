@@ -27,7 +27,7 @@ pub(crate) const HEALTH_PATH: &str = "/healthz";
 pub(crate) const READY_PATH: &str = "/readyz";
 
 /// Binding below 1024 is all haproxy may ever need.
-const ALLOWED_CAPABILITIES: [Capability; 1] = [Capability::NetBindService];
+pub(crate) const ALLOWED_CAPABILITIES: [Capability; 1] = [Capability::NetBindService];
 
 /// In memory, shared with nobody; gone with the pod.
 const RUN_DIRECTORY: &str = "/run/haproxy";

@@ -312,7 +312,7 @@ pub const PEERS: &[PeerSpec] = &[
     },
     PeerSpec {
         name: "kubelet-file",
-        purpose: "read manifests as the kubelet's file source does",
+        purpose: "read manifests as the kubelet does",
         version: Some("1.36.3"),
         source: Source::Go(GoProgram {
             package: ".",
@@ -321,6 +321,10 @@ pub const PEERS: &[PeerSpec] = &[
                 GoFile {
                     name: "fields.go",
                     text: include_str!("../../peers/kubelet-file/fields.go"),
+                },
+                GoFile {
+                    name: "kubelet.go",
+                    text: include_str!("../../peers/kubelet-file/kubelet.go"),
                 },
                 GoFile {
                     name: "linkname.s",

@@ -1,5 +1,6 @@
 //! `cargo xtask pods`: what concerns static pods by themselves.
 
+mod host;
 mod import;
 mod lint;
 mod sarif;
