@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use basalt_model::names::Endpoint;
 use basalt_model::node::{HealthCheck, Node, Server};
+use basalt_static_pods::control::{HAPROXY_MASTER_SOCKET, check_command};
 use e2e::peers::{Peer, peer};
 
 use crate::container::{Container, Running};
@@ -34,13 +35,10 @@ fn verdict(haproxy: &Peer, node: &Node, edit: impl Fn(String) -> String) -> (boo
     let config = container.inside("/etc/basalt/pods/haproxy/haproxy.cfg");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, edit(text)).unwrap();
-    let output = Command::new(&haproxy.program)
-        .arg("-c")
-        .arg("-dW")
-        .arg("-f")
-        .arg(&config)
-        .output()
-        .unwrap();
+    let checked = container.rewritten(&check_command("haproxy").unwrap().join("\n"));
+    let arguments = checked.lines().skip(1).filter(|argument| *argument != "-q");
+    let output =
+        Command::new(&haproxy.program).args(arguments).arg("-dW").output().unwrap();
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -87,7 +85,7 @@ fn haproxy_accepts_every_config() {
     // Every character that a check's path may hold.
     let mut paths = lab("n1");
     let path = "/az09-._~!&()*+,;=:@%20?a=b/".to_owned();
-    paths.haproxy.as_mut().unwrap().frontends[1].check = HealthCheck::Http { path, tls: false };
+    paths.haproxy.as_mut().unwrap().frontends[1].check = HealthCheck::http(path);
     check_accepted(&haproxy, &paths);
 }
 
@@ -102,6 +100,7 @@ fn haproxy_refuses_what_is_broken() {
             "unable to find required default_backend",
         ),
         ("combined.pem", "missing.pem", "unable to stat"),
+        ("http-check expect status 200", "http-check expect status 2x0", "status"),
         // Why an endpoint has no zone.
         ("bind 192.0.2.10:6443", "bind [fe80::1%2]:6443", "fe80::1%2"),
         ("monitor fail if { nbsrv(registry)", "monitor fail if { nbsrv(regstry)", "regstry"),
@@ -141,12 +140,12 @@ impl Ports {
         haproxy.frontends.truncate(2);
         let name = "only".parse().unwrap();
         haproxy.frontends[0].binds = vec![loopback(self.api)];
-        haproxy.frontends[0].servers = vec![Server { name, address: loopback(self.ingress) }];
+        haproxy.frontends[0].servers = vec![Server::new(name, loopback(self.ingress))];
         let name = "only".parse().unwrap();
         for bind in &mut haproxy.frontends[1].binds {
             bind.0.set_port(self.ingress);
         }
-        haproxy.frontends[1].servers = vec![Server { name, address: loopback(self.backend) }];
+        haproxy.frontends[1].servers = vec![Server::new(name, loopback(self.backend))];
         node
     }
 }
@@ -217,7 +216,7 @@ fn haproxy_reloads_through_its_master_socket() {
     wait_for("ready", PATIENCE, || status(ports.monitor, "/readyz") == Some(200));
 
     let ask_master = |command: &str| {
-        let mut socket = UnixStream::connect(container.inside("/run/haproxy/master.sock")).ok()?;
+        let mut socket = UnixStream::connect(container.inside(HAPROXY_MASTER_SOCKET)).ok()?;
         socket.write_all(format!("{command}\n").as_bytes()).ok()?;
         // The master keeps the connection for further commands unless it is told that there are none.
         socket.shutdown(Shutdown::Write).ok()?;
