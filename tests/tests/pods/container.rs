@@ -152,7 +152,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // With the processes that a shell has started, as the end of a container would.
         let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
         let _ = self.child.wait();
     }
 }

@@ -106,7 +106,7 @@ fn monitor(node: &Node, haproxy: &Haproxy) -> String {
     }
     lines.extend([
         "http-request use-service prometheus-exporter if { path /metrics }".to_owned(),
-        "http-request deny deny_status 404 unless { path /stats }".to_owned(),
+        "http-request deny deny_status 404 unless { path_beg /stats }".to_owned(),
         "stats enable".to_owned(),
         "stats uri /stats".to_owned(),
         "stats hide-version".to_owned(),
