@@ -7,9 +7,10 @@ use crate::parts::{Draft, Findings};
 
 pub(crate) mod haproxy;
 pub(crate) mod keepalived;
+pub(crate) mod own;
 pub(crate) mod vault_agent;
 
-/// Drafts every pod of `node`, sorted by name. A draft is worth something only when there are no findings.
+/// Drafts every pod of ours that `node` has, sorted by name. A draft is worth something only when there are no findings.
 pub(crate) fn drafts(node: &Node) -> (Vec<Draft>, Vec<Finding>) {
     let mut findings = Findings::default();
     let mut drafts = Vec::new();

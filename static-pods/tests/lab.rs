@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use basalt_model::node::Node;
+use basalt_model::node::{Node, OwnPod, OwnPodFile};
 use basalt_static_pods::{CONFIG_DIRECTORY, RenderError, StaticPod, render};
 use expect_test::expect_file;
 
@@ -260,6 +260,68 @@ fn refused_vault_agent() {
             "vault.addresses[0]: `http://192.0.2.21:8200` is not `https://host:port`",
             "vault.ca: the node has no trust anchor `other`",
             "vault_agent.templates[0].destination: `/password` must lie in a folder, which is mounted",
+        ],
+    );
+}
+
+fn own(name: &str, manifest: &str) -> OwnPod {
+    OwnPod {
+        name: name.parse().unwrap(),
+        source: format!("pods/{name}.yaml").parse().unwrap(),
+        manifest: manifest.to_owned(),
+        files: vec![OwnPodFile {
+            name: "a.conf".parse().unwrap(),
+            contents: "a = 1\n".to_owned(),
+            mode: "0600".parse().unwrap(),
+        }],
+    }
+}
+
+/// The manifest of the worked example.
+const EXPORTER: &str = include_str!("../../tests/clusters/lab/pods/exporter.yaml");
+
+#[test]
+fn own_pods_stay_as_they_were_written() {
+    let mut node = node("n1");
+    node.pods = vec![own("exporter", EXPORTER)];
+    let pods = render(&node).unwrap();
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["exporter", "haproxy", "keepalived", "vault-agent"]);
+    assert_eq!(pods[0].manifest, EXPORTER);
+    let file = &pods[0].files[0];
+    assert_eq!(file.path.as_str(), "/etc/basalt/pods/exporter/a.conf");
+    assert_eq!((file.contents.as_str(), file.mode), ("a = 1\n", 0o600));
+}
+
+#[test]
+fn refused_own_pods() {
+    check(
+        |node| node.pods = vec![own("haproxy", EXPORTER), own("a", ""), own("a", "")],
+        &[
+            "pods[2].name: `a` is already at pods[1].name",
+            "pods[0].name: `haproxy` is the name of a pod of ours",
+        ],
+    );
+    check(
+        |node| node.pods = vec![own("other", EXPORTER)],
+        &[
+            "pods/other.yaml: metadata.name: the pod is called `exporter` here and `other` in the cluster",
+        ],
+    );
+    let unpinned = EXPORTER.split("@sha256").next().unwrap().to_owned()
+        + EXPORTER.split_once("d6c55").unwrap().1;
+    check(
+        |node| node.pods = vec![own("exporter", &unpinned)],
+        &[
+            "pods/exporter.yaml:17:12: spec.containers[0].image: the image is not named by its digest, so it can change behind the node's back [basalt-image-digest]; add `@sha256:…`",
+        ],
+    );
+    // Two pods that are fine by themselves.
+    let taken = EXPORTER.replace("9100", "9444");
+    check(
+        |node| node.pods = vec![own("exporter", &taken)],
+        &[
+            "pods/exporter.yaml:22:17: spec.containers[0].ports[0].hostPort: port 9444 (TCP) of the host is taken by the pod in `haproxy.yaml` [host-port]; choose another port, or another `hostIP`",
         ],
     );
 }

@@ -27,6 +27,8 @@ pub struct Cluster {
     pub butane: BTreeMap<NodeName, Vec<Located<RelativePath>>>,
     /// The operating system image.
     pub image: ImagePlan,
+    /// The texts of the files that nodes carry, by the name that the cluster's file has for them.
+    pub texts: BTreeMap<RelativePath, String>,
 }
 
 /// What a `cluster.yaml` says, also one that is refused: the files it names can be looked at all the same, so that
@@ -41,6 +43,8 @@ pub struct Reading {
     pub butane: Vec<Located<RelativePath>>,
     /// The operating system image as far as it could be read; absent when nothing could.
     pub image: Option<ImagePlan>,
+    /// The manifests of people's own pods, each once, with their text.
+    pub manifests: Vec<(RelativePath, String)>,
 }
 
 impl Reading {
@@ -59,7 +63,8 @@ impl Reading {
     ) -> Reading {
         let mut report = Report::new(file);
         let Some(input) = decode::document_in_part::<ClusterInput>(bytes, &mut report) else {
-            return Reading { cluster: None, report, butane: Vec::new(), image: None };
+            let (butane, manifests) = (Vec::new(), Vec::new());
+            return Reading { cluster: None, report, butane, image: None, manifests };
         };
         check::check(&input, &mut report);
         let texts = texts::Texts::read(&input, read, &mut report);
@@ -68,6 +73,7 @@ impl Reading {
             cluster: is_usable.then(|| resolve::cluster(&input, &texts)),
             butane: resolve::butane(&input),
             image: resolve::image(&input),
+            manifests: texts.manifests(&input),
             report,
         }
     }

@@ -46,6 +46,7 @@ pub(super) fn cluster(input: &ClusterInput, texts: &Texts) -> Cluster {
         nodes: input.nodes.iter().map(|node| self::node(input, texts, node)).collect(),
         butane: input.nodes.iter().map(butane_of).collect(),
         image: image(input).expect("the check found a base image"),
+        texts: texts.0.clone(),
     }
 }
 

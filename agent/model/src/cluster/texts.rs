@@ -1,6 +1,6 @@
 //! The texts of files that nodes carry, fetched by whoever may read files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decode::Located;
 use crate::input::ClusterInput;
@@ -12,7 +12,7 @@ use crate::report::Report;
 const MOST_BYTES: usize = 1 << 20;
 
 /// The texts by the name that the cluster's file has for them.
-pub(super) struct Texts(BTreeMap<RelativePath, String>);
+pub(super) struct Texts(pub(super) BTreeMap<RelativePath, String>);
 
 impl Texts {
     /// Fetches each file once; what is wrong with one is told once, where it is first named.
@@ -21,7 +21,7 @@ impl Texts {
         read: &mut dyn FnMut(&RelativePath) -> Result<String, String>,
         report: &mut Report,
     ) -> Self {
-        let mut texts = BTreeMap::new();
+        let (mut texts, mut unread) = (BTreeMap::new(), BTreeSet::new());
         for file in named(input) {
             if texts.contains_key(&file.value) {
                 continue;
@@ -34,11 +34,21 @@ impl Texts {
                 report
                     .error(file.place, &file.path, message)
                     .hint("paths are relative to the cluster's file");
+                unread.insert(&file.value);
                 String::new()
             });
             texts.insert(file.value.clone(), text);
         }
+        texts.retain(|name, _| !unread.contains(name));
         Texts(texts)
+    }
+
+    /// The manifests of people's own pods that could be read.
+    pub(super) fn manifests(&self, input: &ClusterInput) -> Vec<(RelativePath, String)> {
+        let names: BTreeSet<&RelativePath> =
+            input.pods.iter().map(|pod| &pod.manifest.value).collect();
+        let read = |name: &RelativePath| Some((name.clone(), self.0.get(name)?.clone()));
+        names.into_iter().filter_map(read).collect()
     }
 
     /// The text of a file that the input names.

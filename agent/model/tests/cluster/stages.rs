@@ -250,7 +250,7 @@ fn what_cannot_be_read_hides_nothing() {
         [
             "nodes[0].interfaces[0].mac: `no` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case",
             "nodes[0].interfaces[0].adresses: unknown field",
-            "keepalived.instances[1].virtual_router_id: VRID `51` is already used in line 107 (keepalived.instances[0].virtual_router_id)",
+            "keepalived.instances[1].virtual_router_id: VRID `51` is already used in line 114 (keepalived.instances[0].virtual_router_id)",
             "vault.ca: there is no trust anchor `other`",
         ]
     );
