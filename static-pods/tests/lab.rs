@@ -236,7 +236,7 @@ fn keepalived_alone() {
     node.haproxy = None;
     node.keepalived.as_mut().unwrap().instances[0].priority = 253;
     let pods = render(&node).unwrap();
-    assert!(!file(&pods, "keepalived", "keepalived.conf").contains("script \""));
+    assert!(!file(&pods, "keepalived", "keepalived.conf").contains("curl"));
 }
 
 #[test]

@@ -281,6 +281,9 @@ record! {
         peers: Vec<Located<NodeName>>,
         /// Seconds between advertisements.
         advert_interval_seconds: Between<1, 40> = Between(1),
+        /// Further interfaces that a node needs to be of use, like an uplink. One that loses a link stands back behind
+        /// nodes that have theirs. The interface that carries the addresses always counts.
+        track_interfaces: Vec<Located<InterfaceName>>,
     }
 
     /// The core Vault, or OpenBao.

@@ -186,6 +186,8 @@ pub struct VrrpInstance {
     pub interface: InterfaceName,
     /// Seconds between advertisements, 1 to 40.
     pub advert_interval_seconds: u8,
+    /// Further interfaces of this node whose link counts; not [`VrrpInstance::interface`].
+    pub track_interfaces: Vec<InterfaceName>,
     /// This node's own address, from which advertisements are sent.
     pub source: IpAddr,
     /// The other nodes of the instance; at least one, all of the family of `source`.

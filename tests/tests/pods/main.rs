@@ -10,6 +10,7 @@ mod container;
 mod haproxy;
 mod http;
 mod keepalived;
+mod moves;
 mod namespace;
 mod proxying;
 mod traffic;

@@ -365,6 +365,14 @@ fn vrrp_instance(
         priority: byte(input.priorities.get(&node.role.value)?.value.0),
         interface: interface.clone(),
         advert_interval_seconds: byte(input.advert_interval_seconds.0),
+        track_interfaces: input
+            .track_interfaces
+            .iter()
+            .map(|name| &name.value)
+            .filter(|name| *name != interface)
+            .filter(|name| node.interfaces.iter().any(|own| own.name.value == **name))
+            .cloned()
+            .collect(),
         source: own.address(),
         peers: others.filter_map(|other| own_address(other)).collect(),
         virtual_addresses: input.virtual_addresses.iter().filter_map(with_prefix).collect(),
