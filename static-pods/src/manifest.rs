@@ -121,6 +121,9 @@ pub(crate) struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Capability {
+    Chown,
+    DacReadSearch,
+    Fowner,
     NetAdmin,
     NetBindService,
     NetRaw,
@@ -130,6 +133,9 @@ pub(crate) enum Capability {
 impl Capability {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Chown => "CHOWN",
+            Self::DacReadSearch => "DAC_READ_SEARCH",
+            Self::Fowner => "FOWNER",
             Self::NetAdmin => "NET_ADMIN",
             Self::NetBindService => "NET_BIND_SERVICE",
             Self::NetRaw => "NET_RAW",

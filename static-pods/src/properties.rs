@@ -116,6 +116,8 @@ fn template() -> impl Strategy<Value = VaultTemplate> {
             contents,
             destination: destination.parse().unwrap(),
             mode: mode.parse().unwrap(),
+            user_id: 1000,
+            group_id: 0,
         },
     )
 }

@@ -399,6 +399,10 @@ record! {
         destination: Located<AbsolutePath>,
         /// Mode of the file.
         mode: FileMode = "0600".parse().expect("a file mode"),
+        /// Number of the user that owns the file. Numbers, since the pod's image has users of its own.
+        user_id: Between<0, 4294967294> = Between(0),
+        /// Number of the group that owns the file.
+        group_id: Between<0, 4294967294> = Between(0),
     }
 
     /// A static pod of your own. It obeys the rules of `cargo xtask pods lint --rules basalt`.

@@ -300,6 +300,10 @@ pub struct VaultTemplate {
     pub destination: AbsolutePath,
     /// Mode of the file.
     pub mode: FileMode,
+    /// The user that owns the file.
+    pub user_id: u32,
+    /// The group that owns the file.
+    pub group_id: u32,
 }
 
 /// A static pod that somebody wrote.

@@ -466,6 +466,8 @@ fn vault_agent_of(input: &VaultAgentInput) -> VaultAgent {
         contents: item.contents.clone(),
         destination: item.destination.value.clone(),
         mode: item.mode.clone(),
+        user_id: item.user_id.0,
+        group_id: item.group_id.0,
     };
     VaultAgent {
         image: input.image.clone(),
