@@ -12,6 +12,7 @@ mod http;
 mod keepalived;
 mod moves;
 mod namespace;
+mod on_kubelet;
 mod proxying;
 mod traffic;
 mod vault_agent;
