@@ -49,7 +49,7 @@ fn lint(manifests: &[Manifest]) -> Vec<Finding> {
         .iter()
         .map(|manifest| (text(&manifest.value["metadata"]["name"]).to_owned(), allowed(manifest)))
         .collect();
-    let policy = Policy { capabilities, host: None };
+    let policy = Policy { capabilities, privileged: BTreeSet::new(), host: None };
     let found = lint::lint(&files, Rules::Basalt(&policy));
     let errors = found.into_iter().filter(|finding| finding.severity() == Severity::Error);
     errors

@@ -8,6 +8,7 @@ use crate::parts::{Draft, Findings};
 
 pub(crate) mod haproxy;
 pub(crate) mod keepalived;
+pub(crate) mod own;
 pub(crate) mod vault_agent;
 
 /// The capabilities that our own pods may add, by their names.
@@ -16,12 +17,12 @@ pub(crate) fn capabilities() -> impl Iterator<Item = (&'static str, Vec<&'static
     [
         ("haproxy", names(&haproxy::ALLOWED_CAPABILITIES)),
         ("keepalived", names(&keepalived::CAPABILITIES)),
-        ("vault-agent", Vec::new()),
+        ("vault-agent", names(&vault_agent::ALLOWED_CAPABILITIES)),
     ]
     .into_iter()
 }
 
-/// Drafts every pod of `node`, sorted by name. A draft is worth something only when there are no findings.
+/// Drafts every pod of ours that `node` has, sorted by name. A draft is worth something only when there are no findings.
 pub(crate) fn drafts(node: &Node) -> (Vec<Draft>, Vec<Finding>) {
     let mut findings = Findings::default();
     let mut drafts = Vec::new();

@@ -9,7 +9,9 @@ pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
     if let Some(facts) = &policy.host {
         host::check(pod, facts, sink);
     }
-    let allowed = policy.capabilities.get(pod.follow(["metadata", "name"]).text());
+    let name = pod.follow(["metadata", "name"]);
+    let allowed = policy.capabilities.get(name.text());
+    let may_be_privileged = policy.privileged.contains(name.text());
     let spec = pod.get("spec");
     let mut refuse = |rule: &'static str, at: &At<'_>, message: &str, remedy: &str| {
         sink.add(Effect::Unsafe, rule, at, message, remedy);
@@ -37,12 +39,15 @@ pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
         }
         let context = container.get("securityContext");
         let privileged = context.get("privileged");
-        if privileged.is_true() {
+        if privileged.is_true() && !may_be_privileged {
             let message = "a privileged container is root on the host";
-            refuse("basalt-privileged", &privileged, message, "add the capabilities that it needs");
+            let remedy = "add the capabilities that it needs, or list the pod as `privileged`";
+            refuse("basalt-privileged", &privileged, message, remedy);
         }
         let drop = context.follow(["capabilities", "drop"]);
-        if !drop.texts().iter().any(|name| name.eq_ignore_ascii_case("all")) {
+        if !privileged.is_true()
+            && !drop.texts().iter().any(|name| name.eq_ignore_ascii_case("all"))
+        {
             let message = "the container keeps the runtime's default capabilities";
             let remedy = "write `capabilities: {drop: [ALL]}` and add what is needed";
             refuse("basalt-capabilities", &drop, message, remedy);

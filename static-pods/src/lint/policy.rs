@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use basalt_model::node::OwnPod;
+
 /// What a node's pods may do, and what is known of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The capabilities that a pod may add, without `CAP_`, by the name of the pod. One that is not listed may add none.
     pub capabilities: BTreeMap<String, BTreeSet<String>>,
+    /// The pods that may be privileged.
+    pub privileged: BTreeSet<String>,
     /// Without it, what depends on the host is not looked at.
     pub host: Option<Host>,
 }
@@ -18,7 +22,21 @@ impl Policy {
         let capabilities = crate::pods::capabilities()
             .map(|(pod, allowed)| (pod.to_owned(), names(&allowed)))
             .collect();
-        Policy { capabilities, host: None }
+        Policy { capabilities, privileged: BTreeSet::new(), host: None }
+    }
+
+    /// For our own pods and those that people list.
+    pub fn of_node<'p>(pods: impl IntoIterator<Item = &'p OwnPod>) -> Policy {
+        let mut policy = Policy::of_own_pods();
+        for pod in pods {
+            let name = pod.name.to_string();
+            let allowed = pod.capabilities.iter().map(|name| name.to_ascii_uppercase());
+            policy.capabilities.insert(name.clone(), allowed.collect());
+            if pod.is_privileged {
+                policy.privileged.insert(name);
+            }
+        }
+        policy
     }
 }
 
