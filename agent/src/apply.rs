@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::host::files::{
     self, Attributes, POD_CONFIG_LABEL, ensure_directory, ensure_own_directory,
 };
+use crate::host::generations;
 use crate::host::ledger::LEDGER_PATH;
 use crate::plan::{DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode};
 
@@ -115,6 +116,8 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         Step::WriteLedger { ledger, .. } => {
             files::replace(&path, ledger.to_json().as_bytes(), with_mode(STATE_MODE))
         }
+        Step::KeepGeneration { set, .. } => generations::keep(host, set),
+        Step::ForgetGeneration { path } => generations::forget(host, path),
         Step::RemoveLeftover { .. }
         | Step::RemoveManifest { .. }
         | Step::RemoveConfigFile { .. } => files::remove(&path),
@@ -216,6 +219,8 @@ impl RuledOut {
             | Step::EnsureDirectory { .. }
             | Step::KeepNode { .. }
             | Step::WriteLedger { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
@@ -228,7 +233,9 @@ impl RuledOut {
 
     fn note_failure(&mut self, step: &Step) {
         match step {
-            Step::SetLedgerAside { .. } | Step::KeepNode { .. } => self.record = true,
+            Step::SetLedgerAside { .. } | Step::KeepNode { .. } | Step::KeepGeneration { .. } => {
+                self.record = true;
+            }
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => self.record = true,
             Step::EnsureDirectory { role: DirectoryRole::State, .. } => self.record = true,
             Step::EnsureDirectory { path, .. } => {
@@ -245,6 +252,7 @@ impl RuledOut {
             }
             Step::RemoveConfigDirectory { .. }
             | Step::WriteLedger { when: LedgerMoment::Settled, .. }
+            | Step::ForgetGeneration { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. } => {}
         }

@@ -6,7 +6,11 @@ use serde::Serialize;
 
 use crate::apply::Failure;
 use crate::desired::{Acceptance, Decision};
+use crate::generation::PodSetId;
+use crate::generation::choose::Choice;
+use crate::generation::decide::Course;
 use crate::plan::Plan;
+use crate::probe::{Answer, Evidence};
 use crate::strangers::Stranger;
 
 /// Where a node stands. The first that applies, in this order.
@@ -31,12 +35,37 @@ pub(crate) enum Phase {
         /// The generation that `node.json` has, or that is kept.
         generation: u64,
     },
-    /// Something that is wanted could not be done, or a stranger harms it.
+    /// A new set of pods cannot be put in place yet; the node keeps the last good one.
+    Waiting {
+        /// The generation that is kept.
+        generation: u64,
+        /// The set that waits.
+        candidate: PodSetId,
+        /// What it waits for, one line each.
+        reasons: Vec<String>,
+    },
+    /// A new set of pods failed its trial; the node keeps the last good one.
+    Returned {
+        /// The generation that is kept.
+        generation: u64,
+        /// The set that failed.
+        rejected: PodSetId,
+        /// Why it failed, one line each.
+        reasons: Vec<String>,
+    },
+    /// Something that is wanted could not be done, a stranger harms it, or it does not do its work.
     Degraded {
         /// The generation that is wanted.
         generation: u64,
         /// What is wrong, one line each.
         problems: Vec<String>,
+    },
+    /// A new set of pods is in place and has to prove itself.
+    Trying {
+        /// The generation that is tried.
+        generation: u64,
+        /// What is missing until it is good, one line each.
+        reasons: Vec<String>,
     },
     /// There are steps left to do.
     Converging {
@@ -54,7 +83,13 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// Works out the phase. `failures` are those of the last round.
-    pub(crate) fn of(decision: &Decision, plan: &Plan, failures: &[Failure]) -> Phase {
+    pub(crate) fn of(
+        decision: &Decision,
+        choice: Option<&Choice>,
+        evidence: &Evidence,
+        plan: &Plan,
+        failures: &[Failure],
+    ) -> Phase {
         let problem = decision.problem.as_ref().map(ToString::to_string);
         let desired = match (&decision.desired, &problem) {
             (None, problem) => {
@@ -74,7 +109,50 @@ impl Phase {
         let mut problems: Vec<String> = failures.iter().map(Failure::line).collect();
         let strangers = plan.strangers.iter().filter(harmful);
         problems.extend(strangers.map(|stranger| format!("{}: {stranger}", stranger.path)));
-        match (problems.is_empty(), plan.steps.len()) {
+        let Some(choice) = choice else {
+            return Phase::of_steps(generation, problems, plan.steps.len());
+        };
+        let in_force = match &choice.target {
+            Some((id, _)) => id.generation,
+            None => choice.candidate.generation,
+        };
+        match &choice.course {
+            Course::Wait { reasons } if problems.is_empty() => Phase::Waiting {
+                generation: in_force,
+                candidate: choice.candidate.clone(),
+                reasons: reasons.clone(),
+            },
+            Course::Rejected { reasons } | Course::Return { reasons, .. }
+                if problems.is_empty() =>
+            {
+                Phase::Returned {
+                    generation: in_force,
+                    rejected: choice.candidate.clone(),
+                    reasons: reasons.clone(),
+                }
+            }
+            Course::Watch { reasons, .. } if problems.is_empty() && plan.steps.is_empty() => {
+                Phase::Trying { generation, reasons: reasons.clone() }
+            }
+            Course::Stay { reasons } => {
+                problems.extend(reasons.iter().cloned());
+                Phase::Degraded { generation, problems }
+            }
+            Course::Hold => {
+                problems.extend(unwell(&choice.candidate, evidence));
+                Phase::of_steps(in_force, problems, plan.steps.len())
+            }
+            Course::Wait { .. }
+            | Course::Rejected { .. }
+            | Course::Return { .. }
+            | Course::Watch { .. }
+            | Course::Begin
+            | Course::Commit => Phase::of_steps(in_force, problems, plan.steps.len()),
+        }
+    }
+
+    fn of_steps(generation: u64, problems: Vec<String>, steps: usize) -> Phase {
+        match (problems.is_empty(), steps) {
             (false, _) => Phase::Degraded { generation, problems },
             (true, 0) => Phase::Serving { generation },
             (true, steps) => Phase::Converging { generation, steps },
@@ -88,7 +166,10 @@ impl Phase {
             Phase::NoNode { .. }
             | Phase::Refused { .. }
             | Phase::Unverified { .. }
+            | Phase::Waiting { .. }
+            | Phase::Returned { .. }
             | Phase::Degraded { .. }
+            | Phase::Trying { .. }
             | Phase::Converging { .. } => false,
         }
     }
@@ -103,7 +184,14 @@ impl Phase {
             Phase::Unverified { generation } => {
                 format!("cannot tell how generation {generation} stands")
             }
+            Phase::Waiting { generation, candidate, .. } => {
+                format!("keeping generation {generation} while generation {candidate} waits")
+            }
+            Phase::Returned { generation, rejected, .. } => {
+                format!("keeping generation {generation}, since generation {rejected} failed")
+            }
             Phase::Degraded { generation, .. } => format!("generation {generation} is degraded"),
+            Phase::Trying { generation, .. } => format!("trying generation {generation}"),
             Phase::Converging { generation, .. } => {
                 format!("converging to generation {generation}")
             }
@@ -118,8 +206,14 @@ impl fmt::Display for Phase {
             Phase::NoNode { problem } | Phase::Refused { problem, .. } => {
                 write!(f, "{}: {problem}", self.headline())
             }
-            Phase::Degraded { problems, .. } => {
-                write!(f, "{}: {}", self.headline(), problems.join("; "))
+            Phase::Trying { reasons, .. } if reasons.is_empty() => {
+                write!(f, "{}: everything is good so far", self.headline())
+            }
+            Phase::Degraded { problems: lines, .. }
+            | Phase::Waiting { reasons: lines, .. }
+            | Phase::Returned { reasons: lines, .. }
+            | Phase::Trying { reasons: lines, .. } => {
+                write!(f, "{}: {}", self.headline(), lines.join("; "))
             }
             Phase::Converging { steps: 1, .. } => write!(f, "{}, 1 step left", self.headline()),
             Phase::Converging { steps, .. } => {
@@ -128,6 +222,15 @@ impl fmt::Display for Phase {
             Phase::Unverified { .. } | Phase::Serving { .. } => f.write_str(&self.headline()),
         }
     }
+}
+
+/// What the probes of the committed set found wrong. A set that was not looked at is not unwell.
+fn unwell(id: &PodSetId, evidence: &Evidence) -> Vec<String> {
+    let lingering = evidence.lingering.iter().filter(|it| it.is_late()).map(ToString::to_string);
+    let health = evidence.health.as_ref().filter(|health| health.of == *id);
+    let bad = health.into_iter().flat_map(|health| &health.probes);
+    let bad = bad.filter(|probe| probe.answer == Answer::Bad).map(ToString::to_string);
+    bad.chain(lingering).collect()
 }
 
 #[cfg(test)]
@@ -165,7 +268,8 @@ mod tests {
             message: "cannot write `/p`: no space".into(),
             hint: None,
         };
-        let phase = Phase::of(&decision, &plan, &vec![failure; failures]);
+        let phase =
+            Phase::of(&decision, None, &Evidence::default(), &plan, &vec![failure; failures]);
         assert_eq!(phase.to_string(), expected);
         assert_eq!(phase.is_serving(), expected.starts_with("serving"));
     }
@@ -191,7 +295,7 @@ mod tests {
             problem: None,
             accepted: None,
         };
-        let phase = Phase::of(&unverified, &Plan::default(), &[]);
+        let phase = Phase::of(&unverified, None, &Evidence::default(), &Plan::default(), &[]);
         assert_eq!(phase.to_string(), "cannot tell how generation 4 stands");
         check(Some(4), None, 1, &[], 0, "converging to generation 4, 1 step left");
         check(Some(4), None, 2, &[], 0, "converging to generation 4, 2 steps left");

@@ -10,9 +10,11 @@ use basalt_model::names::PodName;
 use basalt_static_pods::{CONFIG_DIRECTORY, ConfigFile, StaticPod};
 use serde::Serialize;
 
-use crate::desired::{Acceptance, Desired};
+use crate::desired::{Acceptance, Desired, Turn};
+use crate::generation::PodSet;
 use crate::host::files::POD_CONFIG_LABEL;
-use crate::host::ledger::{Accepted, BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
+use crate::host::generations::{self, GENERATIONS_DIRECTORY};
+use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
@@ -63,9 +65,19 @@ pub(crate) enum Step {
     WriteLedger {
         path: String,
         when: LedgerMoment,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        turn: Option<Turn>,
         #[serde(skip)]
         ledger: Ledger,
     },
+    /// Keep a copy of a pod set, so that it can return.
+    KeepGeneration {
+        path: String,
+        #[serde(skip)]
+        set: PodSet,
+    },
+    /// Remove the copy of a pod set that is not kept any more.
+    ForgetGeneration { path: String },
     /// Remove a temporary file that an interrupted agent left behind.
     RemoveLeftover { path: String },
     /// Move a stranger out of the static pod directory.
@@ -185,6 +197,8 @@ impl Step {
             | Step::EnsureDirectory { path, .. }
             | Step::KeepNode { path, .. }
             | Step::WriteLedger { path, .. }
+            | Step::KeepGeneration { path, .. }
+            | Step::ForgetGeneration { path }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
             | Step::RemoveManifest { path }
@@ -204,6 +218,8 @@ impl Step {
             Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }
             | Step::WriteLedger { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
@@ -221,6 +237,9 @@ impl fmt::Display for Step {
                 write!(f, "make directory {path}: {reason}")
             }
             Step::KeepNode { generation, .. } => write!(f, "accept generation {generation}"),
+            Step::KeepGeneration { path, .. } => write!(f, "keep a copy as {path}"),
+            Step::ForgetGeneration { path } => write!(f, "remove the old copy {path}"),
+            Step::WriteLedger { turn: Some(turn), .. } => turn.fmt(f),
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => {
                 f.write_str("record what is about to be written")
             }
@@ -262,6 +281,7 @@ pub(crate) fn plan(
     steps.extend(planning.writes());
     steps.extend(planning.config_removals());
     steps.extend(planning.settled_record());
+    steps.extend(planning.forgotten());
     Plan { steps, strangers }
 }
 
@@ -277,9 +297,8 @@ struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     fn new(desired: &'a Desired, ledger: &'a LedgerSeen, observed: &'a Observed) -> Planning<'a> {
-        let accepted =
-            Accepted { generation: desired.node.generation, sha256: desired.sha256.clone() };
-        let mut settled = Ledger::new(accepted);
+        let mut settled = Ledger::new(desired.record.accepted.clone());
+        settled.generations = desired.record.generations.clone();
         for pod in &desired.pods {
             settled.manifests.insert(manifest_path(desired, pod));
             let paths = pod.files.iter().map(|file| file.path.to_string());
@@ -307,13 +326,19 @@ impl<'a> Planning<'a> {
         if let LedgerSeen::Broken(_) = self.ledger {
             steps.push(Step::SetLedgerAside { path: BROKEN_LEDGER_PATH.to_owned() });
         }
+        let record = &self.desired.record;
         if is_new {
             steps.push(Step::KeepNode {
                 path: ACCEPTED_NODE_PATH.to_owned(),
-                generation: self.desired.node.generation,
-                sha256: self.desired.sha256.clone(),
-                text: self.desired.text.clone(),
+                generation: record.accepted.generation,
+                sha256: record.accepted.sha256.clone(),
+                text: record.text.clone(),
             });
+        }
+        // Before the record that speaks of it.
+        if let Some(set) = &record.keep {
+            let path = generations::path_of(&set.id);
+            steps.push(Step::KeepGeneration { path, set: set.clone() });
         }
         if self.ledger.known() != Some(&self.own) {
             steps.push(self.write_ledger(LedgerMoment::Ahead, &self.own));
@@ -434,7 +459,24 @@ impl<'a> Planning<'a> {
     }
 
     fn write_ledger(&self, when: LedgerMoment, ledger: &Ledger) -> Step {
-        Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, ledger: ledger.clone() }
+        let turn = match when {
+            LedgerMoment::Ahead => self.desired.record.turn.clone(),
+            LedgerMoment::Settled => None,
+        };
+        Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, turn, ledger: ledger.clone() }
+    }
+
+    /// The copies of sets that the record does not name any more, and those that were not finished.
+    fn forgotten(&self) -> Vec<Step> {
+        if self.desired.acceptance == Acceptance::Unverified {
+            return Vec::new();
+        }
+        let kept = &self.settled.generations.kept;
+        let is_kept = |name: &str| kept.iter().any(|id| id.name() == name);
+        let names = self.observed.generations.iter().filter(|name| !is_kept(name));
+        names
+            .map(|name| Step::ForgetGeneration { path: format!("{GENERATIONS_DIRECTORY}/{name}") })
+            .collect()
     }
 
     fn config_file(&self, pod: &StaticPod, file: &ConfigFile) -> Option<Step> {

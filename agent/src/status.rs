@@ -11,7 +11,7 @@ use crate::host::service::{self, ServiceReport, ServiceSeen};
 use crate::host::systemd::{self, UnitSeen};
 use crate::phase::Phase;
 use crate::plan::{Step, Why, manifest_path};
-use crate::reconcile::{Survey, survey};
+use crate::reconcile::{Survey, survey_as_reported};
 
 /// The `schema` value of this build's [`Status`].
 const STATUS_SCHEMA: u32 = 1;
@@ -131,7 +131,7 @@ impl Item {
 /// Finds out the status of the host. Works with and without the service, and as any user; what may not be read is
 /// `unknown`.
 pub(crate) async fn status(host: &Host) -> Status {
-    let survey = survey(host);
+    let survey = survey_as_reported(host);
     let service = service::observe(host);
     let units = UNITS.into_iter().zip(systemd::units(host, &UNITS).await).collect::<Vec<_>>();
     compose(&survey, service, &units)
@@ -150,7 +150,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     let is_due = |failure: &&Failure| survey.plan.steps.iter().any(|s| s.path() == failure.path);
     let reported = service.report.iter().flat_map(|report| &report.failures);
     let failures: Vec<Failure> = reported.filter(is_due).cloned().collect();
-    let phase = Phase::of(&survey.decision, &survey.plan, &failures);
+    let phase = survey.phase(&failures);
 
     let composing = Composing { survey, failures: &failures };
     let mut items = composing.agent(&seen);
@@ -162,7 +162,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     items.extend(units.iter().map(|(name, unit)| unit_item(name, unit)));
     items.sort();
 
-    let node = survey.decision.desired.as_ref().map(|desired| &desired.node);
+    let node = survey.target().map(|desired| &desired.node);
     Status {
         schema: STATUS_SCHEMA,
         node: node.map(|node| node.name.to_string()),
@@ -310,7 +310,7 @@ impl Composing<'_> {
 
     fn pods(&self) -> Vec<Item> {
         let mut items = Vec::new();
-        let Some(desired) = &self.survey.decision.desired else { return items };
+        let Some(desired) = self.survey.target() else { return items };
         for pod in &desired.pods {
             let path = manifest_path(desired, pod);
             items.push(self.file(Kind::StaticPod, pod.name.as_str(), &path, &pod.manifest));
@@ -409,6 +409,8 @@ impl Composing<'_> {
             | Step::Quarantine { .. }
             | Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
             | Step::WriteLedger { .. } => None,
         };
         let items = self.survey.plan.steps.iter().filter_map(of_step);

@@ -4,8 +4,10 @@
 //! into paths of the running process, through [`Host::path`] and [`Host::real`]. So the whole agent runs on any
 //! directory, and stays inside it.
 
+pub(crate) mod boot;
 pub(crate) mod cri;
 pub(crate) mod files;
+pub(crate) mod generations;
 pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod look;

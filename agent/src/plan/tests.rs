@@ -10,6 +10,7 @@ use super::*;
 use crate::apply::{Outcome, apply_all};
 use crate::desired::{Decision, decide};
 use crate::host::Host;
+use crate::host::generations::SetsSeen;
 use crate::host::ledger;
 use crate::observe::{inputs, observe};
 use crate::strangers::Danger;
@@ -32,7 +33,12 @@ impl Bench {
 
     fn plan(&self, desired: &Desired) -> Plan {
         let ledger = ledger::load(&self.host.path(LEDGER_PATH));
-        plan(desired, &ledger, &observe(&self.host, &ledger, Some(desired)), self.policy)
+        plan(
+            desired,
+            &ledger,
+            &observe(&self.host, &ledger, &SetsSeen::default(), Some(desired)),
+            self.policy,
+        )
     }
 
     fn apply(&self, steps: &[Step]) -> Outcome {
@@ -500,7 +506,8 @@ impl Tamper {
 fn round(bench: &Bench, pods: &[StaticPod]) -> (Decision, Plan, Outcome) {
     let inputs = inputs(&bench.host);
     let decision = decide(&inputs, |_| Ok::<_, String>(pods.to_vec()));
-    let observed = observe(&bench.host, &inputs.ledger, decision.desired.as_ref());
+    let observed =
+        observe(&bench.host, &inputs.ledger, &SetsSeen::default(), decision.desired.as_ref());
     let plan = match &decision.desired {
         Some(desired) => plan(desired, &inputs.ledger, &observed, bench.policy),
         None => Plan::default(),
