@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`desired`] (what the node is to be), [`observe`] (what it is), [`plan`] (what to change), [`apply`]
 //! (changing it), [`reconcile`] (the loop around them), then [`phase`] and [`status`] (saying how it went).
-//! [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! [`desired`], [`plan`], [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
 
 mod apply;
 mod cli;
@@ -13,6 +13,7 @@ mod observe;
 mod phase;
 mod plan;
 mod reconcile;
+mod replace;
 mod settings;
 mod show;
 mod status;

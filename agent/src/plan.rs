@@ -2,6 +2,9 @@
 //!
 //! Steps are in the order in which they are safe, whenever the agent is interrupted: first the record, then the manifests
 //! that go, then what comes, each config file before the manifest that mounts it, and the config files that go last.
+//! How one pod follows another is in [`manifests`].
+
+mod manifests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +17,7 @@ use crate::desired::{Acceptance, Desired};
 use crate::host::files::POD_CONFIG_LABEL;
 use crate::host::ledger::{Accepted, BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
+use crate::host::runs::Departing;
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
 use crate::settings::Strangers;
@@ -70,8 +74,17 @@ pub(crate) enum Step {
     RemoveLeftover { path: String },
     /// Move a stranger out of the static pod directory.
     Quarantine { path: String, to: String },
-    /// Remove the manifest of a static pod that is to be gone; the kubelet stops it.
-    RemoveManifest { path: String },
+    /// Remove the manifest of a static pod; the kubelet stops it.
+    RemoveManifest { path: String, pod: String, reason: Departure },
+    /// Wait until nothing is left of a static pod that the next one would meet.
+    ConfirmStopped {
+        path: String,
+        pod: String,
+        /// Why its manifest was removed, when that was done in this round.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        departure: Option<Departure>,
+        run: Departing,
+    },
     /// Remove a config file that is to be gone.
     RemoveConfigFile { path: String },
     /// Remove a folder of config files that has become empty.
@@ -89,6 +102,8 @@ pub(crate) enum Step {
     WriteManifest {
         path: String,
         pod: PodName,
+        /// The UID of the run it starts.
+        uid: String,
         #[serde(skip)]
         contents: String,
         reason: Why,
@@ -115,6 +130,28 @@ pub(crate) enum LedgerMoment {
     Settled,
 }
 
+/// Why the manifest of a static pod is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Departure {
+    /// The pod is to be gone.
+    Gone,
+    /// Another manifest takes its place.
+    Replaced,
+    /// The pod returns as it is once another one has been replaced.
+    MakesWay,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Departure::Gone => "its pod is to be gone",
+            Departure::Replaced => "its pod is replaced",
+            Departure::MakesWay => "it draws traffic to a pod that is replaced",
+        })
+    }
+}
+
 /// Why something is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -129,6 +166,8 @@ pub(crate) enum Why {
     Changed,
     /// Somebody else's file has the name of one of ours; it becomes ours.
     Adopt,
+    /// It made way for another pod, which has been replaced.
+    Returns,
     /// Something that is no file, or no directory, is in its place.
     Kind { seen: String },
     /// Its permission bits are wrong.
@@ -149,6 +188,7 @@ impl fmt::Display for Why {
             Why::Update => f.write_str("the new generation changes it"),
             Why::Changed => f.write_str("its contents differ"),
             Why::Adopt => f.write_str("a foreign file has its name"),
+            Why::Returns => f.write_str("it made way for another pod"),
             Why::Kind { seen } => write!(f, "{seen} is in its place"),
             Why::Mode { seen, wanted } => write!(f, "its mode is {seen} instead of {wanted}"),
             Why::Owner { seen, wanted } => write!(f, "its owner is {seen} instead of {wanted}"),
@@ -164,7 +204,7 @@ impl Why {
     /// Whether somebody changed what the agent had written, rather than the wanted state having moved on.
     pub(crate) fn is_drift(&self) -> bool {
         match self {
-            Why::New | Why::Update => false,
+            Why::New | Why::Update | Why::Returns => false,
             Why::Missing
             | Why::Changed
             | Why::Adopt
@@ -187,7 +227,8 @@ impl Step {
             | Step::WriteLedger { path, .. }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
-            | Step::RemoveManifest { path }
+            | Step::RemoveManifest { path, .. }
+            | Step::ConfirmStopped { path, .. }
             | Step::RemoveConfigFile { path }
             | Step::RemoveConfigDirectory { path }
             | Step::WriteConfigFile { path, .. }
@@ -207,6 +248,7 @@ impl Step {
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. } => None,
         }
@@ -229,7 +271,10 @@ impl fmt::Display for Step {
             }
             Step::RemoveLeftover { path } => write!(f, "remove left-over {path}"),
             Step::Quarantine { path, to } => write!(f, "move stranger {path} to {to}"),
-            Step::RemoveManifest { path } => write!(f, "remove manifest {path}"),
+            Step::RemoveManifest { path, reason, .. } => {
+                write!(f, "remove manifest {path}: {reason}")
+            }
+            Step::ConfirmStopped { pod, .. } => write!(f, "wait until pod {pod} has stopped"),
             Step::RemoveConfigFile { path } => write!(f, "remove config file {path}"),
             Step::RemoveConfigDirectory { path } => write!(f, "remove empty folder {path}"),
             Step::WriteConfigFile { path, reason, .. } => {
@@ -290,7 +335,11 @@ impl<'a> Planning<'a> {
             own.manifests.extend(known.manifests.iter().cloned());
             own.config_files.extend(known.config_files.iter().cloned());
         }
-        Planning { desired, ledger, observed, settled, own }
+        let mut planning = Planning { desired, ledger, observed, settled, own };
+        let runs = planning.runs();
+        planning.settled.runs.clone_from(&runs);
+        planning.own.runs = runs;
+        planning
     }
 
     /// What is recorded before anything is touched.
@@ -334,13 +383,6 @@ impl<'a> Planning<'a> {
         let directory = self.directory(QUARANTINE_DIRECTORY, DirectoryRole::Quarantine);
         moves.splice(0..0, directory);
         moves
-    }
-
-    fn manifest_removals(&self) -> Vec<Step> {
-        (self.own.manifests.difference(&self.settled.manifests))
-            .filter(|path| self.observed.entry(path).is_some())
-            .map(|path| Step::RemoveManifest { path: path.clone() })
-            .collect()
     }
 
     /// The config files that are to go and are still there. A folder in the place of one is not it.
@@ -417,13 +459,7 @@ impl<'a> Planning<'a> {
         }
         let directory = self.desired.node.kubelet.static_pod_directory.as_str();
         steps.extend(self.directory(directory, DirectoryRole::Manifests));
-        for pod in &self.desired.pods {
-            let path = manifest_path(self.desired, pod);
-            if let Some(reason) = self.differs(&path, &pod.manifest, MANIFEST_MODE, None) {
-                let contents = pod.manifest.clone();
-                steps.push(Step::WriteManifest { path, pod: pod.name.clone(), contents, reason });
-            }
-        }
+        steps.extend(self.manifest_writes());
         steps
     }
 

@@ -1,6 +1,6 @@
 //! The ledger: what the agent cannot observe again. Which generation it accepted, and which files are its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use camino::Utf8Path;
@@ -27,6 +27,10 @@ pub(crate) struct Ledger {
     pub(crate) manifests: BTreeSet<String>,
     /// Config files written, or about to be.
     pub(crate) config_files: BTreeSet<String>,
+    /// By pod: the number of the run that the next manifest of it starts. It goes into the run's UID, and the kubelet
+    /// starts no UID twice in a row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) runs: BTreeMap<String, u64>,
 }
 
 /// One accepted `node.json`.
@@ -59,6 +63,7 @@ impl Ledger {
             accepted,
             manifests: BTreeSet::new(),
             config_files: BTreeSet::new(),
+            runs: BTreeMap::new(),
         }
     }
 
@@ -121,6 +126,7 @@ mod tests {
         let mut ledger = Ledger::new(Accepted { generation: 7, sha256: "ab".into() });
         ledger.manifests.insert("/etc/kubernetes/manifests/a.yaml".into());
         ledger.config_files.insert("/etc/basalt/pods/a/a.cfg".into());
+        ledger.runs.insert("a".into(), 3);
         assert_eq!(parse(&ledger.to_json()), LedgerSeen::Known(ledger));
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod manifests;
 mod root;
+pub(crate) mod runs;
 pub(crate) mod service;
 pub(crate) mod systemd;
 pub(crate) mod watch;

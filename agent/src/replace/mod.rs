@@ -1,0 +1,47 @@
+//! How a static pod is replaced: without the kubelet's pause, and never two runs at once. Pure.
+//!
+//! A manifest that is changed in place costs 11–15 s: the kubelet tells its worker of the new pod to wait for the old one, and
+//! the worker looks again only 10 s later. It starts at once when it comes after the old one has *finished*. So a manifest
+//! is removed, the end is confirmed ([`stopping`]), and only then the new one is written; that takes about 1 s, and 3 s at most.
+//!
+//! Each run carries a UID of ours ([`uid`]). Of a UID that has finished the kubelet starts nothing before its next
+//! housekeeping, so a UID is never used twice; and a UID of ours stays the same when the kubelet is updated or renames the node,
+//! where its own would change and run the new pod beside the old one.
+
+pub(crate) mod stopping;
+pub(crate) mod uid;
+
+use basalt_model::names::PodName;
+
+/// The pod that holds virtual addresses.
+const KEEPALIVED: &str = "keepalived";
+/// The pod behind the virtual addresses.
+const HAPROXY: &str = "haproxy";
+
+/// Whether `pod` leaves the node before `other` is replaced and returns after it: the virtual address moves to another
+/// node within a second then (keepalived says goodbye), instead of being without a load balancer until checks have failed.
+pub(crate) fn makes_way_for(pod: &PodName, other: &PodName) -> bool {
+    pod.as_str() == KEEPALIVED && other.as_str() == HAPROXY
+}
+
+/// The order in which pods are replaced, lower first. Whoever draws traffic to the node comes last.
+pub(crate) fn rank(pod: &PodName) -> u8 {
+    if pod.as_str() == KEEPALIVED { 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_model::node::Node;
+
+    use super::*;
+
+    /// The names above are those of the pods that are rendered.
+    #[test]
+    fn the_pods_are_known_by_their_names() {
+        let node = include_str!("../../../static-pods/tests/lab/n1.json");
+        let node = Node::from_json("n1.json", node).unwrap();
+        let pods = basalt_static_pods::render(&node).unwrap();
+        let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert!(names.contains(&KEEPALIVED) && names.contains(&HAPROXY), "{names:?}");
+    }
+}
