@@ -15,11 +15,12 @@ use crate::host::files::{
     self, Attributes, POD_CONFIG_LABEL, ensure_directory, ensure_own_directory,
 };
 use crate::host::ledger::LEDGER_PATH;
-use crate::host::runs::{Departing, Watching};
+use crate::host::runs::{LocalPod, Watching};
 use crate::host::service;
 use crate::plan::{
     Departure, DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode,
 };
+use crate::reload::{self, NewFile, ReloadError};
 use crate::replace::stopping::{Stopping, Verdict};
 
 /// How long a pod may take to stop: more than the 40 s that our own pods are given to end connections. A pod that takes
@@ -65,12 +66,15 @@ pub(crate) enum ApplyError {
     Change { step: String, source: io::Error },
     #[error("pod {pod} has not stopped after {} s: {left}", STOP_LIMIT.as_secs())]
     StillThere { pod: String, left: String },
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
 }
 
 impl ApplyError {
     fn hint(&self) -> Option<&'static str> {
         let source = match self {
             ApplyError::Change { source, .. } => source,
+            ApplyError::Reload(error) => return error.hint(),
             ApplyError::StillThere { .. } => {
                 return Some(
                     "the agent goes on waiting; look at `journalctl -u kubelet`, and restart the kubelet when it hangs \
@@ -106,8 +110,24 @@ async fn apply(
     host: &Host,
     should_stop: &mut impl AsyncFnMut() -> bool,
 ) -> Result<Done, ApplyError> {
-    if let Step::ConfirmStopped { pod, run, .. } = step {
-        return confirm_stopped(pod, run, host, should_stop).await;
+    match step {
+        Step::ConfirmStopped { pod, run, .. } => {
+            return confirm_stopped(pod, run, host, should_stop).await;
+        }
+        Step::Reload { pod, files, run, .. } => {
+            // It takes less than the watchdog's time, and more than half of it at worst.
+            service::notify(&[NotifyState::Watchdog]);
+            let new: Vec<NewFile<'_>> = (files.iter())
+                .map(|file| NewFile {
+                    path: &file.path,
+                    contents: &file.contents,
+                    attributes: for_pods(host, file.mode),
+                })
+                .collect();
+            reload::reload(host, pod.as_str(), run, &new).await?;
+            return Ok(Done::Yes);
+        }
+        _ => {}
     }
     match act(step, host) {
         Ok(()) => Ok(Done::Yes),
@@ -124,7 +144,7 @@ enum Done {
 
 async fn confirm_stopped(
     pod: &str,
-    run: &Departing,
+    run: &LocalPod,
     host: &Host,
     should_stop: &mut impl AsyncFnMut() -> bool,
 ) -> Result<Done, ApplyError> {
@@ -149,12 +169,14 @@ async fn confirm_stopped(
     }
 }
 
+/// What a file or folder has that containers read.
+fn for_pods(host: &Host, mode: u32) -> Attributes {
+    Attributes { mode, owner: host.owner, label: host.labels.then_some(POD_CONFIG_LABEL) }
+}
+
 fn act(step: &Step, host: &Host) -> io::Result<()> {
     let with_mode = |mode: u32| Attributes { mode, owner: host.owner, label: None };
-    let for_pods = |mode: u32| Attributes {
-        label: host.labels.then_some(POD_CONFIG_LABEL),
-        ..with_mode(mode)
-    };
+    let for_pods = |mode: u32| for_pods(host, mode);
     let path = host.path(step.path());
     match step {
         Step::SetLedgerAside { .. } => {
@@ -187,8 +209,8 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         | Step::RemoveManifest { .. }
         | Step::RemoveConfigFile { .. } => files::remove(&path),
         Step::RemoveConfigDirectory { .. } => files::remove_directory(&path),
-        // Changes nothing.
-        Step::ConfirmStopped { .. } => Ok(()),
+        // These take time, so they are not done here.
+        Step::ConfirmStopped { .. } | Step::Reload { .. } => Ok(()),
         Step::Quarantine { to, .. } => files::move_into(&path, &host.real(to)).map(drop),
         Step::WriteConfigFile { mode, contents, .. } => {
             files::replace(&path, contents.as_bytes(), for_pods(*mode))
@@ -232,9 +254,9 @@ pub(crate) async fn apply_all(
             Err(error) => {
                 ruled_out.note_failure(step);
                 let hint = error.hint().map(str::to_owned);
-                let message = match std::error::Error::source(&error) {
-                    Some(source) => format!("{error}: {source}"),
-                    None => error.to_string(),
+                let message = match &error {
+                    ApplyError::Change { source, .. } => format!("{error}: {source}"),
+                    ApplyError::StillThere { .. } | ApplyError::Reload(_) => error.to_string(),
                 };
                 outcome.failures.push(Failure { path, message, hint });
             }
@@ -271,7 +293,9 @@ impl RuledOut {
         }
         let pod_of_file = pod_of_config_path(step.path());
         match step {
-            Step::WriteConfigFile { .. } | Step::WriteManifest { .. } if self.removal => {
+            Step::WriteConfigFile { .. } | Step::WriteManifest { .. } | Step::Reload { .. }
+                if self.removal =>
+            {
                 Some("a pod that is to be gone could not be removed")
             }
             Step::WriteManifest { pod, .. } if self.running.contains(pod.as_str()) => {
@@ -280,15 +304,16 @@ impl RuledOut {
             Step::ConfirmStopped { pod, .. } if self.running.contains(pod) => {
                 Some("its manifest is still there")
             }
-            Step::RemoveManifest { reason: Departure::Replaced | Departure::MakesWay, .. }
-                if self.removal =>
-            {
+            Step::RemoveManifest { reason: Departure::Replaced, .. } if self.removal => {
                 Some("a pod that is to be gone could not be removed")
             }
             Step::RemoveManifest { pod, reason: Departure::Replaced, .. }
                 if self.pods.contains(pod) =>
             {
                 Some("its config files are not all in place")
+            }
+            Step::Reload { pod, .. } if self.pods.contains(pod.as_str()) => {
+                Some("its config folder is not in place")
             }
             Step::WriteManifest { pod, .. } if self.pods.contains(pod.as_str()) => {
                 Some("its config files are not all in place")
@@ -316,6 +341,7 @@ impl RuledOut {
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
             | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. }
             | Step::WriteConfigFile { .. }
@@ -340,7 +366,9 @@ impl RuledOut {
                 self.running.insert(pod.clone());
                 self.removal |= *departure == Some(Departure::Gone);
             }
-            Step::WriteConfigFile { pod, .. } | Step::WriteManifest { pod, .. } => {
+            Step::WriteConfigFile { pod, .. }
+            | Step::Reload { pod, .. }
+            | Step::WriteManifest { pod, .. } => {
                 self.pods.insert(pod.to_string());
             }
             Step::RemoveConfigFile { path } => {

@@ -13,6 +13,7 @@ mod observe;
 mod phase;
 mod plan;
 mod reconcile;
+mod reload;
 mod replace;
 mod settings;
 mod show;

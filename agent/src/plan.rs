@@ -2,9 +2,10 @@
 //!
 //! Steps are in the order in which they are safe, whenever the agent is interrupted: first the record, then the manifests
 //! that go, then what comes, each config file before the manifest that mounts it, and the config files that go last.
-//! How one pod follows another is in [`manifests`].
+//! How one pod follows another is in [`manifests`], how a pod takes a new config while it runs in [`reloads`].
 
 mod manifests;
+mod reloads;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::desired::{Acceptance, Desired};
 use crate::host::files::POD_CONFIG_LABEL;
 use crate::host::ledger::{Accepted, BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
-use crate::host::runs::Departing;
+use crate::host::runs::LocalPod;
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
 use crate::settings::Strangers;
@@ -83,7 +84,7 @@ pub(crate) enum Step {
         /// Why its manifest was removed, when that was done in this round.
         #[serde(skip_serializing_if = "Option::is_none")]
         departure: Option<Departure>,
-        run: Departing,
+        run: LocalPod,
     },
     /// Remove a config file that is to be gone.
     RemoveConfigFile { path: String },
@@ -97,6 +98,14 @@ pub(crate) enum Step {
         #[serde(skip)]
         contents: String,
         reason: Why,
+    },
+    /// Write config files of a pod that runs, and have it take them without a restart.
+    Reload {
+        /// The folder of its config files.
+        path: String,
+        pod: PodName,
+        files: Vec<ReloadedFile>,
+        run: LocalPod,
     },
     /// Write the manifest of a static pod; the kubelet starts it.
     WriteManifest {
@@ -130,6 +139,16 @@ pub(crate) enum LedgerMoment {
     Settled,
 }
 
+/// A config file that a running pod is to take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ReloadedFile {
+    pub(crate) path: String,
+    pub(crate) mode: u32,
+    #[serde(skip)]
+    pub(crate) contents: String,
+    pub(crate) reason: Why,
+}
+
 /// Why the manifest of a static pod is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,8 +157,6 @@ pub(crate) enum Departure {
     Gone,
     /// Another manifest takes its place.
     Replaced,
-    /// The pod returns as it is once another one has been replaced.
-    MakesWay,
 }
 
 impl fmt::Display for Departure {
@@ -147,7 +164,6 @@ impl fmt::Display for Departure {
         f.write_str(match self {
             Departure::Gone => "its pod is to be gone",
             Departure::Replaced => "its pod is replaced",
-            Departure::MakesWay => "it draws traffic to a pod that is replaced",
         })
     }
 }
@@ -166,8 +182,7 @@ pub(crate) enum Why {
     Changed,
     /// Somebody else's file has the name of one of ours; it becomes ours.
     Adopt,
-    /// It made way for another pod, which has been replaced.
-    Returns,
+
     /// Something that is no file, or no directory, is in its place.
     Kind { seen: String },
     /// Its permission bits are wrong.
@@ -188,7 +203,6 @@ impl fmt::Display for Why {
             Why::Update => f.write_str("the new generation changes it"),
             Why::Changed => f.write_str("its contents differ"),
             Why::Adopt => f.write_str("a foreign file has its name"),
-            Why::Returns => f.write_str("it made way for another pod"),
             Why::Kind { seen } => write!(f, "{seen} is in its place"),
             Why::Mode { seen, wanted } => write!(f, "its mode is {seen} instead of {wanted}"),
             Why::Owner { seen, wanted } => write!(f, "its owner is {seen} instead of {wanted}"),
@@ -204,7 +218,7 @@ impl Why {
     /// Whether somebody changed what the agent had written, rather than the wanted state having moved on.
     pub(crate) fn is_drift(&self) -> bool {
         match self {
-            Why::New | Why::Update | Why::Returns => false,
+            Why::New | Why::Update => false,
             Why::Missing
             | Why::Changed
             | Why::Adopt
@@ -229,6 +243,7 @@ impl Step {
             | Step::Quarantine { path, .. }
             | Step::RemoveManifest { path, .. }
             | Step::ConfirmStopped { path, .. }
+            | Step::Reload { path, .. }
             | Step::RemoveConfigFile { path }
             | Step::RemoveConfigDirectory { path }
             | Step::WriteConfigFile { path, .. }
@@ -249,8 +264,20 @@ impl Step {
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
             | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. } => None,
+        }
+    }
+
+    /// Why the file at `path` is written, if this step writes it.
+    pub(crate) fn why_written(&self, path: &str) -> Option<&Why> {
+        match self {
+            Step::Reload { files, .. } => {
+                files.iter().find(|file| file.path == path).map(|file| &file.reason)
+            }
+            other if other.path() == path => other.why(),
+            _ => None,
         }
     }
 }
@@ -279,6 +306,17 @@ impl fmt::Display for Step {
             Step::RemoveConfigDirectory { path } => write!(f, "remove empty folder {path}"),
             Step::WriteConfigFile { path, reason, .. } => {
                 write!(f, "write config file {path}: {reason}")
+            }
+            Step::Reload { pod, files, .. } if files.is_empty() => {
+                write!(f, "reload pod {pod}: it was interrupted")
+            }
+            Step::Reload { pod, files, .. } => {
+                write!(f, "reload pod {pod}")?;
+                for (index, file) in files.iter().enumerate() {
+                    let before = if index == 0 { " with" } else { "," };
+                    write!(f, "{before} {}: {}", file.path, file.reason)?;
+                }
+                Ok(())
             }
             Step::WriteManifest { path, reason, .. } => {
                 write!(f, "write manifest {path}: {reason}")
@@ -336,6 +374,7 @@ impl<'a> Planning<'a> {
             own.config_files.extend(known.config_files.iter().cloned());
         }
         let mut planning = Planning { desired, ledger, observed, settled, own };
+        planning.own.reloads = planning.reloads();
         let runs = planning.runs();
         planning.settled.runs.clone_from(&runs);
         planning.own.runs = runs;
@@ -453,8 +492,11 @@ impl<'a> Planning<'a> {
             steps.extend(self.directory(&folder, DirectoryRole::Config));
         }
         for pod in &self.desired.pods {
-            for file in &pod.files {
-                steps.extend(self.config_file(pod, file));
+            let writes: Vec<Step> =
+                pod.files.iter().filter_map(|file| self.config_file(pod, file)).collect();
+            match self.reload(pod, &writes) {
+                Some(reload) => steps.push(reload),
+                None => steps.extend(writes),
             }
         }
         let directory = self.desired.node.kubelet.static_pod_directory.as_str();

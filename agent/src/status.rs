@@ -323,8 +323,7 @@ impl Composing<'_> {
     }
 
     fn file(&self, kind: Kind, name: &str, path: &str, contents: &str) -> Item {
-        let mut steps = self.survey.plan.steps.iter().filter(|step| step.path() == path);
-        let why = steps.find_map(Step::why);
+        let why = self.survey.plan.steps.iter().find_map(|step| step.why_written(path));
         let seen = match self.survey.observed.entry(path) {
             None => "missing".to_owned(),
             Some(Entry::File(file)) => match &file.contents {
@@ -397,7 +396,6 @@ impl Composing<'_> {
                     Why::Update
                     | Why::Changed
                     | Why::Adopt
-                    | Why::Returns
                     | Why::Kind { .. }
                     | Why::Mode { .. }
                     | Why::Owner { .. }
@@ -411,6 +409,7 @@ impl Composing<'_> {
             | Step::WriteManifest { .. }
             | Step::RemoveManifest { .. }
             | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::Quarantine { .. }
             | Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }

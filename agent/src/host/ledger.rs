@@ -31,6 +31,9 @@ pub(crate) struct Ledger {
     /// starts no UID twice in a row.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) runs: BTreeMap<String, u64>,
+    /// Running pods that are about to take new config files. One that is still here in the next round was interrupted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) reloads: BTreeSet<String>,
 }
 
 /// One accepted `node.json`.
@@ -64,6 +67,7 @@ impl Ledger {
             manifests: BTreeSet::new(),
             config_files: BTreeSet::new(),
             runs: BTreeMap::new(),
+            reloads: BTreeSet::new(),
         }
     }
 
@@ -127,6 +131,7 @@ mod tests {
         ledger.manifests.insert("/etc/kubernetes/manifests/a.yaml".into());
         ledger.config_files.insert("/etc/basalt/pods/a/a.cfg".into());
         ledger.runs.insert("a".into(), 3);
+        ledger.reloads.insert("a".into());
         assert_eq!(parse(&ledger.to_json()), LedgerSeen::Known(ledger));
     }
 

@@ -92,6 +92,14 @@ impl Host {
         resolve(&self.root, host_path, LastPart::Followed)
     }
 
+    /// The host's own name for a path of the running process, for messages.
+    pub(crate) fn shown(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(below) => Utf8Path::new("/").join(below),
+            Err(_) => path.to_owned(),
+        }
+    }
+
     /// What the path of the running process leads to on the host; the path itself when it is not below the root.
     pub(crate) fn behind(&self, path: &Utf8Path) -> Utf8PathBuf {
         match path.strip_prefix(&self.root) {

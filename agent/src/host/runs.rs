@@ -18,9 +18,9 @@ const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 /// kubelet may be told to start below a group.
 const MAX_DEPTH: usize = 4;
 
-/// A pod that is to stop.
+/// A static pod as the runtime knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Departing {
+pub(crate) struct LocalPod {
     pub(crate) namespace: String,
     /// Its name in the runtime: the kubelet adds `-` and the node's name to the names of static pods.
     pub(crate) name: String,
@@ -29,8 +29,9 @@ pub(crate) struct Departing {
     pub(crate) uid: Option<String>,
 }
 
-impl Departing {
-    fn is(&self, run: &PodRun) -> bool {
+impl LocalPod {
+    /// Whether `run` is one of its runs.
+    pub(crate) fn is(&self, run: &PodRun) -> bool {
         (run.namespace == self.namespace && run.name == self.name)
             || self.uid.as_ref() == Some(&run.uid)
     }
@@ -39,7 +40,7 @@ impl Departing {
 /// Looks again and again at what is left of one pod.
 pub(crate) struct Watching<'a> {
     host: &'a Host,
-    pod: &'a Departing,
+    pod: &'a LocalPod,
     /// `None` when there is no runtime on the host.
     runtime: Option<Cri>,
     /// The kubelet's groups of all pods: one, or one per controller.
@@ -47,7 +48,7 @@ pub(crate) struct Watching<'a> {
 }
 
 impl<'a> Watching<'a> {
-    pub(crate) fn new(host: &'a Host, pod: &'a Departing) -> Watching<'a> {
+    pub(crate) fn new(host: &'a Host, pod: &'a LocalPod) -> Watching<'a> {
         let runtime = host.real(CONTAINERD_SOCKET).exists().then(|| Cri::of(host).ok()).flatten();
         let mut groups = Vec::new();
         find_groups(&host.real(CONTROL_GROUPS), MAX_DEPTH, &mut groups);

@@ -4,8 +4,8 @@
 //! are in [`crate::replace`]. Nothing is written for a pod, even when its manifest is not there, before it is certain that
 //! no run of it is left: the agent may have been interrupted between removing and writing.
 //!
-//! Pods are replaced one after the other. Whoever draws traffic to a pod that is replaced leaves first and returns last
-//! ([`makes_way_for`]), so that the traffic goes to other nodes in between.
+//! Pods are replaced one after the other. Whoever draws traffic to another pod that is replaced leaves first and returns
+//! last ([`leaves_before`]).
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use basalt_static_pods::StaticPod;
 
 use super::{Departure, MANIFEST_MODE, Planning, Step, Why, manifest_path};
 use crate::host::look::{Entry, FileSeen};
-use crate::host::runs::Departing;
+use crate::host::runs::LocalPod;
 use crate::replace::uid::{stamp, uid};
-use crate::replace::{makes_way_for, rank};
+use crate::replace::{leaves_before, rank};
 
 /// The namespace of pods whose manifest cannot be read any more.
 const NAMESPACE: &str = "kube-system";
@@ -45,7 +45,7 @@ impl Planning<'_> {
         removals.chain(gone().map(|path| self.confirmation(path, Some(Departure::Gone)))).collect()
     }
 
-    /// Replaces, returns and writes manifests.
+    /// Replaces and writes manifests.
     pub(super) fn manifest_writes(&self) -> Vec<Step> {
         let mut pods: Vec<(&StaticPod, String, Fate)> = (self.desired.pods.iter())
             .map(|pod| (pod, manifest_path(self.desired, pod)))
@@ -55,7 +55,7 @@ impl Planning<'_> {
 
         let leaves = |pod: &StaticPod| {
             pods.iter().any(|(other, _, fate)| {
-                matches!(fate, Fate::Replaced(_)) && makes_way_for(&pod.name, &other.name)
+                matches!(fate, Fate::Replaced(_)) && leaves_before(&pod.name, &other.name)
             })
         };
         let (mut first, mut then) = (Vec::new(), Vec::new());
@@ -65,12 +65,7 @@ impl Planning<'_> {
                 steps.push(self.confirmation(path, Some(departure)));
             };
             let why = match fate {
-                Fate::Hidden => continue,
-                Fate::Stays | Fate::Dressed(_) if leaves(pod) => {
-                    stop(&mut first, Departure::MakesWay);
-                    Why::Returns
-                }
-                Fate::Stays => continue,
+                Fate::Hidden | Fate::Stays => continue,
                 Fate::Dressed(why) => {
                     then.push(self.write(pod, path, self.uid_on_disk(path), why));
                     continue;
@@ -106,6 +101,12 @@ impl Planning<'_> {
         runs
     }
 
+    /// Whether the manifest of `pod` is in place and stays there.
+    pub(super) fn keeps_running(&self, pod: &StaticPod) -> bool {
+        let path = manifest_path(self.desired, pod);
+        matches!(self.fate(pod, &path), Fate::Stays | Fate::Dressed(_))
+    }
+
     fn fate(&self, pod: &StaticPod, path: &str) -> Fate {
         // Whatever UID it has: it was given when the pod was started.
         let text = self.stamped(pod, self.uid_on_disk(path));
@@ -120,12 +121,9 @@ impl Planning<'_> {
             Why::New | Why::Missing => Fate::Absent(why),
             // Not for us to remove; writing tells what is wrong.
             Why::Kind { .. } if self.is_directory(path) => Fate::Absent(why),
-            Why::Update
-            | Why::Changed
-            | Why::Adopt
-            | Why::Returns
-            | Why::Kind { .. }
-            | Why::Unreadable { .. } => Fate::Replaced(why),
+            Why::Update | Why::Changed | Why::Adopt | Why::Kind { .. } | Why::Unreadable { .. } => {
+                Fate::Replaced(why)
+            }
         }
     }
 
@@ -134,14 +132,19 @@ impl Planning<'_> {
     }
 
     fn confirmation(&self, path: &str, departure: Option<Departure>) -> Step {
-        let (pod, node) = (stem(path).to_owned(), &self.desired.node.name);
-        let seen = self.file(path).and_then(|file| file.pod.as_ref());
-        let run = Departing {
-            namespace: seen.map_or(NAMESPACE, |pod| &pod.namespace).to_owned(),
-            name: format!("{}-{node}", seen.map_or(pod.as_str(), |pod| &pod.name)),
-            uid: seen.and_then(|pod| pod.uid.clone()),
-        };
+        let (pod, run) = (stem(path).to_owned(), self.run(path));
         Step::ConfirmStopped { path: path.to_owned(), pod, departure, run }
+    }
+
+    /// The pod of the manifest at `path`, as the runtime knows it.
+    pub(super) fn run(&self, path: &str) -> LocalPod {
+        let node = &self.desired.node.name;
+        let seen = self.file(path).and_then(|file| file.pod.as_ref());
+        LocalPod {
+            namespace: seen.map_or(NAMESPACE, |pod| &pod.namespace).to_owned(),
+            name: format!("{}-{node}", seen.map_or(stem(path), |pod| &pod.name)),
+            uid: seen.and_then(|pod| pod.uid.clone()),
+        }
     }
 
     fn write(&self, pod: &StaticPod, path: &str, keep: Option<&str>, reason: &Why) -> Step {

@@ -497,26 +497,32 @@ fn a_pod_keeps_its_uid_when_only_its_attributes_change_or_the_ledger_is_lost() {
 }
 
 #[test]
-fn keepalived_makes_way_for_haproxy() {
+fn keepalived_leaves_before_haproxy_and_returns_after_it() {
     let bench = Bench::new();
-    let pods =
-        |haproxy| vec![version("haproxy", haproxy), version("keepalived", "1"), version("z", "1")];
-    bench.settle(&pods("1"));
+    let pods = |haproxy, keepalived| {
+        vec![version("haproxy", haproxy), version("keepalived", keepalived), version("z", "1")]
+    };
+    bench.settle(&pods("1", "1"));
     let before = (uid(&bench, "keepalived"), uid(&bench, "z"));
-    let expected = [
-        "accept generation 2",
-        "record what is about to be written",
-        "remove manifest /etc/kubernetes/manifests/keepalived.yaml: it draws traffic to a pod that is replaced",
-        "wait until pod keepalived has stopped",
+    let recorded = ["accept generation 2", "record what is about to be written"];
+    let haproxy = [
         "remove manifest /etc/kubernetes/manifests/haproxy.yaml: its pod is replaced",
         "wait until pod haproxy has stopped",
         "write manifest /etc/kubernetes/manifests/haproxy.yaml: the new generation changes it",
-        "write manifest /etc/kubernetes/manifests/keepalived.yaml: it made way for another pod",
     ];
-    bench.check(2, &pods("2"), Acceptance::New, &expected);
-    let steps = bench.plan(&desired(2, pods("2"), Acceptance::New)).steps;
+    let first = [
+        "remove manifest /etc/kubernetes/manifests/keepalived.yaml: its pod is replaced",
+        "wait until pod keepalived has stopped",
+    ];
+    let last =
+        ["write manifest /etc/kubernetes/manifests/keepalived.yaml: the new generation changes it"];
+    let alone = [&recorded[..], &haproxy].concat();
+    bench.check(2, &pods("2", "1"), Acceptance::New, &alone);
+    let both = [&recorded[..], &first, &haproxy, &last].concat();
+    bench.check(2, &pods("2", "2"), Acceptance::New, &both);
+    let steps = bench.plan(&desired(2, pods("2", "2"), Acceptance::New)).steps;
 
-    // Interrupted with both gone: haproxy returns first, and nothing leaves again.
+    // Interrupted with both gone: haproxy returns first.
     let left = [
         "wait until pod haproxy has stopped",
         "write manifest /etc/kubernetes/manifests/haproxy.yaml: it is missing",
@@ -524,11 +530,74 @@ fn keepalived_makes_way_for_haproxy() {
         "write manifest /etc/kubernetes/manifests/keepalived.yaml: it is missing",
     ];
     bench.apply(&steps[..6]);
-    bench.check(2, &pods("2"), Acceptance::Recorded, &left);
-    bench.apply(&bench.plan(&desired(2, pods("2"), Acceptance::Recorded)).steps);
-    bench.check(2, &pods("2"), Acceptance::Recorded, &[]);
+    bench.check(2, &pods("2", "2"), Acceptance::Recorded, &left);
+    bench.apply(&bench.plan(&desired(2, pods("2", "2"), Acceptance::Recorded)).steps);
+    bench.check(2, &pods("2", "2"), Acceptance::Recorded, &[]);
     assert_ne!(uid(&bench, "keepalived"), before.0);
     assert_eq!(uid(&bench, "z"), before.1);
+}
+
+#[test]
+fn a_running_pod_takes_new_config_files_without_a_new_manifest() {
+    let bench = Bench::new();
+    let haproxy = |manifest, files: &[(&str, &str)]| {
+        let mut changed = version("haproxy", manifest);
+        changed.files = pod("haproxy", files).files;
+        vec![changed]
+    };
+    let before = haproxy("1", &[("a.cfg", "1"), ("b.map", "1")]);
+    bench.settle(&before);
+    let config = "/etc/basalt/pods/haproxy/a.cfg";
+    let next = haproxy("1", &[("a.cfg", "2"), ("c.map", "2")]);
+    let recorded = ["accept generation 2", "record what is about to be written"];
+    let expected = [
+        &recorded[..],
+        &[
+            "reload pod haproxy with /etc/basalt/pods/haproxy/a.cfg: the new generation changes it, \
+             /etc/basalt/pods/haproxy/c.map: new",
+            "remove config file /etc/basalt/pods/haproxy/b.map",
+            "record what is left",
+        ],
+    ]
+    .concat();
+    bench.check(2, &next, Acceptance::New, &expected);
+
+    // With a new manifest the pod reads them when it starts.
+    let both = haproxy("2", &[("a.cfg", "2"), ("b.map", "1")]);
+    let expected = [
+        &recorded[..],
+        &[
+            "write config file /etc/basalt/pods/haproxy/a.cfg: the new generation changes it",
+            "remove manifest /etc/kubernetes/manifests/haproxy.yaml: its pod is replaced",
+            "wait until pod haproxy has stopped",
+            "write manifest /etc/kubernetes/manifests/haproxy.yaml: the new generation changes it",
+        ],
+    ]
+    .concat();
+    bench.check(2, &both, Acceptance::New, &expected);
+
+    // What a program does not notice is nothing to tell it.
+    bench.set_mode(config, 0o600);
+    let expected =
+        ["write config file /etc/basalt/pods/haproxy/a.cfg: its mode is 0600 instead of 0644"];
+    bench.check(1, &before, Acceptance::Recorded, &expected);
+
+    // Interrupted with the files written and nobody told.
+    let steps = bench.plan(&desired(2, next.clone(), Acceptance::New)).steps;
+    bench.apply(&steps[..2]);
+    for file in &next[0].files {
+        bench.write(file.path.as_str(), &file.contents);
+        bench.set_mode(file.path.as_str(), 0o644);
+    }
+    let expected = [
+        "reload pod haproxy: it was interrupted",
+        "remove config file /etc/basalt/pods/haproxy/b.map",
+        "record what is left",
+    ];
+    bench.check(2, &next, Acceptance::Recorded, &expected);
+    bench.apply(&bench.plan(&desired(2, next.clone(), Acceptance::Recorded)).steps);
+    bench.check(2, &next, Acceptance::Recorded, &[]);
+    assert_eq!(std::fs::read_to_string(bench.host.path(config)).unwrap(), "2");
 }
 
 #[test]

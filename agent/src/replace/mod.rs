@@ -18,13 +18,16 @@ const KEEPALIVED: &str = "keepalived";
 /// The pod behind the virtual addresses.
 const HAPROXY: &str = "haproxy";
 
-/// Whether `pod` leaves the node before `other` is replaced and returns after it: the virtual address moves to another
-/// node within a second then (keepalived says goodbye), instead of being without a load balancer until checks have failed.
-pub(crate) fn makes_way_for(pod: &PodName, other: &PodName) -> bool {
+/// Whether `pod` leaves before `other` is replaced and is written after it, when both are replaced: the virtual address
+/// goes to another node once and comes back once, and is nowhere while this node has no load balancer.
+///
+/// A haproxy that is replaced alone needs no such thing: on its way out it has keepalived let the addresses go, and it
+/// serves until they are gone.
+pub(crate) fn leaves_before(pod: &PodName, other: &PodName) -> bool {
     pod.as_str() == KEEPALIVED && other.as_str() == HAPROXY
 }
 
-/// The order in which pods are replaced, lower first. Whoever draws traffic to the node comes last.
+/// The order in which manifests are written, lower first. Whoever draws traffic to the node comes last.
 pub(crate) fn rank(pod: &PodName) -> u8 {
     if pod.as_str() == KEEPALIVED { 1 } else { 0 }
 }
