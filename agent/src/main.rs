@@ -3,7 +3,7 @@
 //! Reading order: [`desired`] (what the node is to be), [`generation`] (which set of pods it may have), [`observe`] (what
 //! it is), [`plan`] (what to change), [`apply`] (changing it), [`probe`] (whether that did it good), [`reconcile`] (the
 //! loop around them), then [`phase`] and [`status`] (saying how it went). [`desired`], [`generation`], [`plan`],
-//! [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
 
 mod apply;
 mod cli;
@@ -16,6 +16,8 @@ mod phase;
 mod plan;
 mod probe;
 mod reconcile;
+mod reload;
+mod replace;
 mod settings;
 mod show;
 mod status;

@@ -2,6 +2,10 @@
 //!
 //! Steps are in the order in which they are safe, whenever the agent is interrupted: first the record, then the manifests
 //! that go, then what comes, each config file before the manifest that mounts it, and the config files that go last.
+//! How one pod follows another is in [`manifests`], how a pod takes a new config while it runs in [`reloads`].
+
+mod manifests;
+mod reloads;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,6 +20,7 @@ use crate::host::files::POD_CONFIG_LABEL;
 use crate::host::generations::{self, GENERATIONS_DIRECTORY};
 use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
+use crate::host::runs::LocalPod;
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
 use crate::settings::Strangers;
@@ -82,8 +87,17 @@ pub(crate) enum Step {
     RemoveLeftover { path: String },
     /// Move a stranger out of the static pod directory.
     Quarantine { path: String, to: String },
-    /// Remove the manifest of a static pod that is to be gone; the kubelet stops it.
-    RemoveManifest { path: String },
+    /// Remove the manifest of a static pod; the kubelet stops it.
+    RemoveManifest { path: String, pod: String, reason: Departure },
+    /// Wait until nothing is left of a static pod that the next one would meet.
+    ConfirmStopped {
+        path: String,
+        pod: String,
+        /// Why its manifest was removed, when that was done in this round.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        departure: Option<Departure>,
+        run: LocalPod,
+    },
     /// Remove a config file that is to be gone.
     RemoveConfigFile { path: String },
     /// Remove a folder of config files that has become empty.
@@ -97,10 +111,20 @@ pub(crate) enum Step {
         contents: String,
         reason: Why,
     },
+    /// Write config files of a pod that runs, and have it take them without a restart.
+    Reload {
+        /// The folder of its config files.
+        path: String,
+        pod: PodName,
+        files: Vec<ReloadedFile>,
+        run: LocalPod,
+    },
     /// Write the manifest of a static pod; the kubelet starts it.
     WriteManifest {
         path: String,
         pod: PodName,
+        /// The UID of the run it starts.
+        uid: String,
         #[serde(skip)]
         contents: String,
         reason: Why,
@@ -127,6 +151,35 @@ pub(crate) enum LedgerMoment {
     Settled,
 }
 
+/// A config file that a running pod is to take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ReloadedFile {
+    pub(crate) path: String,
+    pub(crate) mode: u32,
+    #[serde(skip)]
+    pub(crate) contents: String,
+    pub(crate) reason: Why,
+}
+
+/// Why the manifest of a static pod is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Departure {
+    /// The pod is to be gone.
+    Gone,
+    /// Another manifest takes its place.
+    Replaced,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Departure::Gone => "its pod is to be gone",
+            Departure::Replaced => "its pod is replaced",
+        })
+    }
+}
+
 /// Why something is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -141,6 +194,7 @@ pub(crate) enum Why {
     Changed,
     /// Somebody else's file has the name of one of ours; it becomes ours.
     Adopt,
+
     /// Something that is no file, or no directory, is in its place.
     Kind { seen: String },
     /// Its permission bits are wrong.
@@ -201,7 +255,9 @@ impl Step {
             | Step::ForgetGeneration { path }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
-            | Step::RemoveManifest { path }
+            | Step::RemoveManifest { path, .. }
+            | Step::ConfirmStopped { path, .. }
+            | Step::Reload { path, .. }
             | Step::RemoveConfigFile { path }
             | Step::RemoveConfigDirectory { path }
             | Step::WriteConfigFile { path, .. }
@@ -223,8 +279,21 @@ impl Step {
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. } => None,
+        }
+    }
+
+    /// Why the file at `path` is written, if this step writes it.
+    pub(crate) fn why_written(&self, path: &str) -> Option<&Why> {
+        match self {
+            Step::Reload { files, .. } => {
+                files.iter().find(|file| file.path == path).map(|file| &file.reason)
+            }
+            other if other.path() == path => other.why(),
+            _ => None,
         }
     }
 }
@@ -248,11 +317,25 @@ impl fmt::Display for Step {
             }
             Step::RemoveLeftover { path } => write!(f, "remove left-over {path}"),
             Step::Quarantine { path, to } => write!(f, "move stranger {path} to {to}"),
-            Step::RemoveManifest { path } => write!(f, "remove manifest {path}"),
+            Step::RemoveManifest { path, reason, .. } => {
+                write!(f, "remove manifest {path}: {reason}")
+            }
+            Step::ConfirmStopped { pod, .. } => write!(f, "wait until pod {pod} has stopped"),
             Step::RemoveConfigFile { path } => write!(f, "remove config file {path}"),
             Step::RemoveConfigDirectory { path } => write!(f, "remove empty folder {path}"),
             Step::WriteConfigFile { path, reason, .. } => {
                 write!(f, "write config file {path}: {reason}")
+            }
+            Step::Reload { pod, files, .. } if files.is_empty() => {
+                write!(f, "reload pod {pod}: it was interrupted")
+            }
+            Step::Reload { pod, files, .. } => {
+                write!(f, "reload pod {pod}")?;
+                for (index, file) in files.iter().enumerate() {
+                    let before = if index == 0 { " with" } else { "," };
+                    write!(f, "{before} {}: {}", file.path, file.reason)?;
+                }
+                Ok(())
             }
             Step::WriteManifest { path, reason, .. } => {
                 write!(f, "write manifest {path}: {reason}")
@@ -309,7 +392,12 @@ impl<'a> Planning<'a> {
             own.manifests.extend(known.manifests.iter().cloned());
             own.config_files.extend(known.config_files.iter().cloned());
         }
-        Planning { desired, ledger, observed, settled, own }
+        let mut planning = Planning { desired, ledger, observed, settled, own };
+        planning.own.reloads = planning.reloads();
+        let runs = planning.runs();
+        planning.settled.runs.clone_from(&runs);
+        planning.own.runs = runs;
+        planning
     }
 
     /// What is recorded before anything is touched.
@@ -359,13 +447,6 @@ impl<'a> Planning<'a> {
         let directory = self.directory(QUARANTINE_DIRECTORY, DirectoryRole::Quarantine);
         moves.splice(0..0, directory);
         moves
-    }
-
-    fn manifest_removals(&self) -> Vec<Step> {
-        (self.own.manifests.difference(&self.settled.manifests))
-            .filter(|path| self.observed.entry(path).is_some())
-            .map(|path| Step::RemoveManifest { path: path.clone() })
-            .collect()
     }
 
     /// The config files that are to go and are still there. A folder in the place of one is not it.
@@ -436,19 +517,16 @@ impl<'a> Planning<'a> {
             steps.extend(self.directory(&folder, DirectoryRole::Config));
         }
         for pod in &self.desired.pods {
-            for file in &pod.files {
-                steps.extend(self.config_file(pod, file));
+            let writes: Vec<Step> =
+                pod.files.iter().filter_map(|file| self.config_file(pod, file)).collect();
+            match self.reload(pod, &writes) {
+                Some(reload) => steps.push(reload),
+                None => steps.extend(writes),
             }
         }
         let directory = self.desired.node.kubelet.static_pod_directory.as_str();
         steps.extend(self.directory(directory, DirectoryRole::Manifests));
-        for pod in &self.desired.pods {
-            let path = manifest_path(self.desired, pod);
-            if let Some(reason) = self.differs(&path, &pod.manifest, MANIFEST_MODE, None) {
-                let contents = pod.manifest.clone();
-                steps.push(Step::WriteManifest { path, pod: pod.name.clone(), contents, reason });
-            }
-        }
+        steps.extend(self.manifest_writes());
         steps
     }
 

@@ -1,6 +1,6 @@
 //! The loop of the service: wait for a change or a timer, look, plan, apply, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::host::watch::Watcher;
 use crate::host::{Host, boot};
 use crate::observe::{self, Observed};
 use crate::phase::Phase;
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, manifest_path, plan};
 use crate::probe::look::{Looker, Subject, pods_of};
 use crate::probe::{Answer, Evidence};
 use crate::settings::{self, Loaded, Proof, Settings};
@@ -155,18 +155,25 @@ impl Survey {
     /// What the next look is about.
     fn subject(&self) -> Subject {
         let Some(choice) = &self.choice else { return Subject::default() };
-        let trial = choice.target.as_ref().and_then(|(id, desired)| {
-            desired.record.generations.trial.as_ref().filter(|trial| trial.id == *id)
-        });
         let pods = self.sets.whole().flat_map(pods_of);
         let known = pods.map(|pod| ((pod.namespace, pod.name), pod.grace_seconds)).collect();
         Subject {
             target: choice.target.clone(),
             images: choice.images.clone(),
-            former: trial.map(|trial| trial.former.clone()).unwrap_or_default(),
-            replaced: trial.map(|trial| trial.replaced.clone()).unwrap_or_default(),
+            uids: self.uids(),
             known,
         }
+    }
+
+    /// The pods whose manifests are in place, with the UIDs that these carry.
+    fn uids(&self) -> BTreeMap<(String, String), Option<String>> {
+        let Some(target) = self.target() else { return BTreeMap::new() };
+        let entry = |pod| self.observed.entry(&manifest_path(target, pod));
+        let identities = target.pods.iter().filter_map(|pod| match entry(pod) {
+            Some(Entry::File(file)) => file.pod.clone(),
+            _ => None,
+        });
+        identities.map(|pod| ((pod.namespace, pod.name), pod.uid)).collect()
     }
 
     /// How long what is known stays good enough.
@@ -268,7 +275,8 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
         let survey = &round.survey;
         let settings = &survey.settings.settings;
         failed_rounds = if round.failures.is_empty() { 0 } else { failed_rounds + 1 };
-        subject = (settings.trial.proof == Proof::Probes).then(|| survey.subject());
+        subject = (settings.trial.proof == Proof::Probes)
+            .then(|| Subject { left: round.left(), ..survey.subject() });
         if subject.is_some() && !survey.is_looked_at() {
             continue;
         }
@@ -294,6 +302,20 @@ struct Round {
     outcome: Outcome,
     /// Everything that could not be done.
     failures: Vec<Failure>,
+}
+
+impl Round {
+    /// What is left to do until the node is what it is to be.
+    fn left(&self) -> Option<String> {
+        let steps = &self.survey.plan.steps;
+        let next = steps.first()?;
+        let reason =
+            self.failures.iter().find(|it| steps.iter().any(|step| step.path() == it.path));
+        Some(match reason {
+            Some(failure) => failure.line(),
+            None => format!("still to do: {next}"),
+        })
+    }
 }
 
 async fn round(

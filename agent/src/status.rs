@@ -10,7 +10,7 @@ use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
 use crate::host::systemd::{self, UnitSeen};
 use crate::phase::Phase;
-use crate::plan::{Step, Why, manifest_path};
+use crate::plan::{Departure, Step, Why, manifest_path};
 use crate::reconcile::{Survey, survey_as_reported};
 
 /// The `schema` value of this build's [`Status`].
@@ -323,8 +323,7 @@ impl Composing<'_> {
     }
 
     fn file(&self, kind: Kind, name: &str, path: &str, contents: &str) -> Item {
-        let step = self.survey.plan.steps.iter().find(|step| step.path() == path);
-        let why = step.and_then(Step::why);
+        let why = self.survey.plan.steps.iter().find_map(|step| step.why_written(path));
         let seen = match self.survey.observed.entry(path) {
             None => "missing".to_owned(),
             Some(Entry::File(file)) => match &file.contents {
@@ -380,7 +379,9 @@ impl Composing<'_> {
             item(kind, path, State::Pending, "absent", "present", reason)
         };
         let of_step = |step: &Step| match step {
-            Step::RemoveManifest { path } => Some(going(Kind::StaticPod, path)),
+            Step::RemoveManifest { path, reason: Departure::Gone, .. } => {
+                Some(going(Kind::StaticPod, path))
+            }
             Step::RemoveConfigFile { path } => Some(going(Kind::ConfigFile, path)),
             Step::RemoveConfigDirectory { path } => Some(going(Kind::Directory, path)),
             Step::RemoveLeftover { path } => {
@@ -406,6 +407,9 @@ impl Composing<'_> {
             // Each of these has a row of its own.
             Step::WriteConfigFile { .. }
             | Step::WriteManifest { .. }
+            | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::Quarantine { .. }
             | Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }

@@ -5,7 +5,8 @@
 //!
 //! What holds for every pod: it lives in the host's network, refers to no object of the Kubernetes API, names its
 //! image by digest, carries its priority as a number, mounts its config read-only from the host, takes secrets by
-//! path, and its annotation [`CONFIG_DIGEST_ANNOTATION`] changes with its config, so that a new config rolls it.
+//! path. A new config is told to a running pod where its program can take it ([`control`]); where it cannot, the
+//! annotation [`CONFIG_DIGEST_ANNOTATION`] changes with the config, so that a new one rolls the pod.
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use basalt_model::names::{AbsolutePath, PodName};
 use basalt_model::node::Node;
 
 pub mod check;
+pub mod control;
 pub mod lint;
 mod manifest;
 mod parts;
@@ -51,7 +53,8 @@ pub const CONFIG_DIRECTORY: &str = "/etc/basalt/pods";
 /// Ignition writes it; pods mount it read-only.
 pub const TRUST_DIRECTORY: &str = "/etc/basalt/trust";
 
-/// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order.
+/// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order. Pods whose
+/// running program takes a new config ([`control::check_command`]) have none.
 pub const CONFIG_DIGEST_ANNOTATION: &str = "basalt.dev/config-sha256";
 
 /// One thing that is wrong, and where.

@@ -26,6 +26,7 @@ pub(crate) struct Metadata {
     pub(crate) name: PodName,
     pub(crate) namespace: &'static str,
     pub(crate) labels: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<&'static str, String>,
 }
 

@@ -60,22 +60,32 @@ fn nodes_differ_where_they_must() {
     }
 }
 
-/// A changed config has to roll the pod, and nothing else may.
-#[test]
-fn a_config_change_changes_the_annotation_alone() {
+#[track_caller]
+fn manifests_that_differ(change: impl Fn(&mut Node)) -> Vec<String> {
     let mut changed = node("n1");
-    changed.haproxy.as_mut().unwrap().idle_timeout_seconds += 1;
+    change(&mut changed);
     let (before, after) = (render(&node("n1")).unwrap(), render(&changed).unwrap());
-    assert_eq!(pod(&before, "keepalived"), pod(&after, "keepalived"));
-    assert_eq!(pod(&before, "vault-agent"), pod(&after, "vault-agent"));
-    let lines = |pods: &[StaticPod]| -> Vec<String> {
-        pod(pods, "haproxy").manifest.lines().map(str::to_owned).collect()
+    assert_ne!(before, after);
+    let differ = |(a, b): &(&StaticPod, &StaticPod)| a.manifest != b.manifest;
+    before.iter().zip(&after).filter(differ).map(|(pod, _)| pod.name.to_string()).collect()
+}
+
+/// Programs that take a new config while they run keep their manifest, so the kubelet leaves them alone.
+#[test]
+fn a_config_change_rolls_only_what_cannot_take_it() {
+    let none: [&str; 0] = [];
+    let timeout = |node: &mut Node| node.haproxy.as_mut().unwrap().idle_timeout_seconds += 1;
+    assert_eq!(manifests_that_differ(timeout), none);
+    let priority = |node: &mut Node| node.keepalived.as_mut().unwrap().instances[0].priority -= 1;
+    assert_eq!(manifests_that_differ(priority), none);
+    let template = |node: &mut Node| {
+        node.vault_agent.as_mut().unwrap().templates[0].contents.push('x');
     };
-    let (before, after) = (lines(&before), lines(&after));
-    assert_eq!(before.len(), after.len());
-    let differing: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
-    assert_eq!(differing.len(), 1);
-    assert!(differing[0].0.trim_start().starts_with("basalt.dev/config-sha256: "));
+    assert_eq!(manifests_that_differ(template), ["vault-agent"]);
+    let port = |node: &mut Node| {
+        node.haproxy.as_mut().unwrap().frontends[2].binds[0].0.set_port(5001);
+    };
+    assert_eq!(manifests_that_differ(port), ["haproxy"]);
 }
 
 #[test]
@@ -87,13 +97,12 @@ fn a_node_without_pods_has_none() {
 
 /// Only what the binds and certificates need.
 #[test]
-fn haproxy_runs_as_nobody_unless_it_must() {
+fn haproxy_has_no_right_that_it_does_not_need() {
     let mut node = node("n1");
     node.haproxy.as_mut().unwrap().frontends.remove(1);
     let pods = render(&node).unwrap();
     let manifest = &pod(&pods, "haproxy").manifest;
-    assert!(manifest.contains("runAsUser: 65532\n"), "{manifest}");
-    assert!(!manifest.contains("NET_BIND_SERVICE"), "{manifest}");
+    assert!(!manifest.contains("add:"), "{manifest}");
     assert!(!manifest.contains("certificate-"), "{manifest}");
 }
 
@@ -109,7 +118,7 @@ fn check(change: impl Fn(&mut Node), expected: &[&str]) {
 #[test]
 fn refused_haproxy() {
     use basalt_model::node::{HealthCheck, ProxyMode};
-    let path = |text: &str| HealthCheck::Http { path: text.to_owned(), tls: false };
+    let path = |text: &str| HealthCheck::http(text);
     check(
         |node| node.haproxy.as_mut().unwrap().frontends[1].check = path("/a' \n    server x"),
         &[
@@ -124,9 +133,9 @@ fn refused_haproxy() {
             frontend.servers[1].name = "n1".parse().unwrap();
         },
         &[
-            "haproxy.frontends[0].name: `basalt-monitor` is taken by the health answers",
+            "haproxy.frontends[0].name: names that begin with `basalt-` are taken by health answers",
             "haproxy.frontends[0].servers[1].name: `n1` is already at haproxy.frontends[0].servers[0].name",
-            "haproxy.frontends[0].check.tls: the servers expect TLS, but haproxy would send them plain bytes; use mode `tcp` without a certificate",
+            "haproxy.frontends[0].check.tls: the servers expect TLS, but haproxy would send them plain bytes; use mode `tcp` without a certificate, or `server_tls`",
         ],
     );
     check(
@@ -159,6 +168,24 @@ fn refused_haproxy() {
             "haproxy.connect_timeout_seconds: must be between 1 and 2147483, not 0",
             "haproxy.tunnel_timeout_seconds: must be between 1 and 2147483, not 4294967295",
             "haproxy.max_connections: must be between 1 and 500000, not 4294967295",
+        ],
+    );
+}
+
+#[test]
+fn refused_rules_and_anchors() {
+    use basalt_model::node::ServerTls;
+    check(
+        |node| {
+            let frontend = &mut node.haproxy.as_mut().unwrap().frontends[1];
+            frontend.rules = vec!["bind :80".to_owned(), "acl a src -f /etc/shadow".to_owned()];
+            let host = "servers.lab.example".parse().unwrap();
+            frontend.server_tls = Some(ServerTls { ca: "other".parse().unwrap(), host });
+        },
+        &[
+            "haproxy.frontends[1]: the node has no trust anchor `other`",
+            "haproxy.frontends[1].rules[0]: begins with `bind`, which is not a rule of a frontend",
+            "haproxy.frontends[1].rules[1]: reads `/etc/shadow`, which haproxy's pod does not have",
         ],
     );
 }

@@ -1,6 +1,6 @@
 //! Applies the decision: takes what `node.json` asks for and gives what the node is to be. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use basalt_model::node::Node;
 
@@ -69,7 +69,6 @@ pub(crate) fn choose(desired: &Desired, known: &Known<'_>) -> Option<Choice> {
     let verdict = decide(&Situation {
         candidate: &candidate.id,
         images: &images,
-        replaced: &replaced(&candidate, known),
         record: known.record,
         kept: &kept,
         evidence: known.evidence,
@@ -117,18 +116,4 @@ fn turn(candidate: &PodSetId, verdict: &Verdict) -> Option<Turn> {
 fn images(set: &PodSet) -> BTreeSet<String> {
     let pods = set.pods.iter().filter_map(|pod| PodWanted::read(&pod.manifest));
     pods.flat_map(|pod| pod.images().cloned().collect::<Vec<_>>()).collect()
-}
-
-/// The pods of the candidate that another set on the node has with another manifest. Pods that nobody knows of may run
-/// already just as they should.
-fn replaced(candidate: &PodSet, known: &Known<'_>) -> BTreeSet<String> {
-    let record = known.record;
-    let in_force = record.trial.as_ref().map(|trial| &trial.id).or(record.committed.as_ref());
-    let set = in_force.and_then(|id| known.sets.whole().find(|set| set.id == *id));
-    let Some(set) = set else { return BTreeSet::new() };
-    let manifests: BTreeMap<_, _> = set.pods.iter().map(|pod| (&pod.name, &pod.manifest)).collect();
-    let pods = candidate.pods.iter();
-    pods.filter(|pod| manifests.get(&pod.name).is_some_and(|manifest| **manifest != pod.manifest))
-        .map(|pod| pod.name.to_string())
-        .collect()
 }

@@ -27,8 +27,6 @@ pub(crate) struct Situation<'a> {
     pub(crate) candidate: &'a PodSetId,
     /// The images of its pods.
     pub(crate) images: &'a BTreeSet<String>,
-    /// Those of its pods that run otherwise now.
-    pub(crate) replaced: &'a BTreeSet<String>,
     pub(crate) record: &'a Generations,
     /// The sets that are kept on disk, whole.
     pub(crate) kept: &'a BTreeSet<PodSetId>,
@@ -136,13 +134,7 @@ fn begin(situation: &Situation<'_>, mut next: Generations) -> Verdict {
             return Verdict { course: Course::Wait { reasons }, target, record: next };
         }
     }
-    next.trial = Some(Trial {
-        id: candidate.clone(),
-        begun: now.clone(),
-        boots: 1,
-        replaced: situation.replaced.clone(),
-        former: situation.evidence.sandboxes.clone(),
-    });
+    next.trial = Some(Trial { id: candidate.clone(), begun: now.clone(), boots: 1 });
     next.keep(candidate);
     verdict(Course::Begin, candidate, next)
 }

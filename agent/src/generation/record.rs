@@ -4,8 +4,6 @@
 //! old set. So whoever starts after a power cut reads here which one set the node is to have, and brings it to that
 //! before the kubelet starts.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::PodSetId;
@@ -40,10 +38,6 @@ pub(crate) struct Trial {
     pub(crate) begun: Moment,
     /// In how many boots it was tried.
     pub(crate) boots: u32,
-    /// The pods that it replaces, by name.
-    pub(crate) replaced: BTreeSet<String>,
-    /// The sandboxes that were there when it began: they prove nothing about the pods that it replaces.
-    pub(crate) former: BTreeSet<String>,
 }
 
 /// A set that failed its trial.

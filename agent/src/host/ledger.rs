@@ -1,7 +1,7 @@
 //! The ledger: what the agent cannot observe again. Which generation it accepted, which files are its own, and which set
 //! of pods was proven.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use camino::Utf8Path;
@@ -34,6 +34,13 @@ pub(crate) struct Ledger {
     /// Which set of pods the node is to have, and how that was found.
     #[serde(default)]
     pub(crate) generations: Generations,
+    /// By pod: the number of the run that the next manifest of it starts. It goes into the run's UID, and the kubelet
+    /// starts no UID twice in a row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) runs: BTreeMap<String, u64>,
+    /// Running pods that are about to take new config files. One that is still here in the next round was interrupted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) reloads: BTreeSet<String>,
 }
 
 /// One accepted `node.json`.
@@ -67,6 +74,8 @@ impl Ledger {
             manifests: BTreeSet::new(),
             config_files: BTreeSet::new(),
             generations: Generations::default(),
+            runs: BTreeMap::new(),
+            reloads: BTreeSet::new(),
         }
     }
 
@@ -131,6 +140,8 @@ mod tests {
         let mut ledger = Ledger::new(Accepted { generation: 7, sha256: "ab".into() });
         ledger.manifests.insert("/etc/kubernetes/manifests/a.yaml".into());
         ledger.config_files.insert("/etc/basalt/pods/a/a.cfg".into());
+        ledger.runs.insert("a".into(), 3);
+        ledger.reloads.insert("a".into());
         assert_eq!(parse(&ledger.to_json()), LedgerSeen::Known(ledger));
     }
 

@@ -24,9 +24,10 @@ pub(crate) struct Subject {
     pub(crate) target: Option<(PodSetId, Desired)>,
     /// Images of the set that `node.json` asks for.
     pub(crate) images: BTreeSet<String>,
-    /// Sandboxes that prove nothing about the pods named here: those that the trial replaces.
-    pub(crate) former: BTreeSet<String>,
-    pub(crate) replaced: BTreeSet<String>,
+    /// What is left to do until the set is in place, in a line: pods that serve an old config well prove nothing.
+    pub(crate) left: Option<String>,
+    /// The pods whose manifests are in place, with the UIDs in them: by namespace and name.
+    pub(crate) uids: BTreeMap<(String, String), Option<String>>,
     /// Pods of any set that is kept, with their grace periods: by namespace and name.
     pub(crate) known: BTreeMap<(String, String), u64>,
 }
@@ -74,9 +75,7 @@ impl Looker {
         };
         let mut evidence = Evidence { images, ..Evidence::default() };
         if let Ok(runtime) = &runtime {
-            evidence.sandboxes =
-                runtime.sandboxes.iter().filter(|it| it.is_ready).map(|it| it.id.clone()).collect();
-            evidence.lingering = self.lingering(runtime, &pods, subject, now);
+            evidence.lingering = self.lingering(runtime, subject, now);
         }
         if let Some((id, desired)) = &subject.target {
             let asking = Asking { host, cri, runtime: &runtime, subject, desired, pods: &pods };
@@ -92,17 +91,10 @@ impl Looker {
         evidence
     }
 
-    fn lingering(
-        &mut self,
-        runtime: &Runtime,
-        pods: &[PodWanted],
-        subject: &Subject,
-        now: Instant,
-    ) -> Vec<Lingering> {
+    fn lingering(&mut self, runtime: &Runtime, subject: &Subject, now: Instant) -> Vec<Lingering> {
         let Some((_, desired)) = &subject.target else { return Vec::new() };
-        let wanted = pods.iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
-        let seen: Vec<Lingering> =
-            runtime.over(&subject.known, &wanted, desired.node.name.as_str()).collect();
+        let node = desired.node.name.as_str();
+        let seen: Vec<Lingering> = runtime.over(&subject.known, &subject.uids, node).collect();
         self.lingering.retain(|sandbox, _| seen.iter().any(|it| it.sandbox == *sandbox));
         let with_age = |it: Lingering| {
             let since = *self.lingering.entry(it.sandbox.clone()).or_insert(now);
@@ -131,11 +123,10 @@ impl Asking<'_> {
             let (answer, evidence) = match self.runtime {
                 Err(reason) => (Answer::Unknown, reason.clone()),
                 Ok(runtime) => {
-                    let none = BTreeSet::new();
-                    let is_replaced = self.subject.replaced.contains(&pod.name);
-                    let former = if is_replaced { &self.subject.former } else { &none };
                     let node = self.desired.node.name.as_str();
-                    let runs = runtime.runs(pod, node, images, former);
+                    let key = (pod.namespace.clone(), pod.name.clone());
+                    let uid = self.subject.uids.get(&key).and_then(Option::as_deref);
+                    let runs = runtime.runs(pod, node, images, uid);
                     let own = runs.containers.into_iter();
                     containers.extend(own.map(|(name, id)| ((pod.name.clone(), name), id)));
                     (runs.answer, runs.evidence)
@@ -143,6 +134,10 @@ impl Asking<'_> {
             };
             let (subject, name) = (pod.name.clone(), "containers".to_owned());
             probes.push(probe(Level::Process, subject, name, answer, evidence));
+        }
+        if let Some(left) = &self.subject.left {
+            let (subject, name) = ("basalt-agent".to_owned(), "files".to_owned());
+            probes.push(probe(Level::Process, subject, name, Answer::Bad, left.clone()));
         }
         let running = containers.values().cloned().collect();
         let asker = Asker { host: self.host.clone(), cri: self.cri, containers };

@@ -80,8 +80,6 @@ pub(crate) enum ImageSeen {
 pub(crate) struct Evidence {
     /// By reference.
     pub(crate) images: BTreeMap<String, ImageSeen>,
-    /// The runs of pods there are, whosever they are.
-    pub(crate) sandboxes: BTreeSet<String>,
     /// The pods that have to end and do not.
     pub(crate) lingering: Vec<Lingering>,
     /// The last answers, and the set they are about.

@@ -30,30 +30,26 @@ pub(crate) fn kubelet_name(pod: &str, node: &str) -> String {
 }
 
 impl Runtime {
-    /// How `pod` runs. `former` are sandboxes that prove nothing about it.
+    /// How `pod` runs. `uid` is that of its manifest in the static pod directory; a run with another one is of another
+    /// manifest and proves nothing.
     pub(crate) fn runs(
         &self,
         pod: &PodWanted,
         node: &str,
         images: &BTreeMap<String, ImageSeen>,
-        former: &BTreeSet<String>,
+        uid: Option<&str>,
     ) -> PodRuns {
-        match self.sandbox(pod, node, former) {
+        match self.sandbox(pod, node, uid) {
             Err(evidence) => PodRuns { answer: Answer::Bad, evidence, containers: BTreeMap::new() },
             Ok(sandbox) => self.containers_of(pod, sandbox, images),
         }
     }
 
-    fn sandbox(
-        &self,
-        pod: &PodWanted,
-        node: &str,
-        former: &BTreeSet<String>,
-    ) -> Result<&Sandbox, String> {
+    fn sandbox(&self, pod: &PodWanted, node: &str, uid: Option<&str>) -> Result<&Sandbox, String> {
         let ready: Vec<&Sandbox> = self.ready(&pod.name, &pod.namespace, node).collect();
         match ready[..] {
             [] => Err("the kubelet has not started it".to_owned()),
-            [one] if former.contains(&one.id) => {
+            [one] if uid.is_some_and(|uid| uid != one.pod.uid) => {
                 Err("its former run has not been replaced yet".to_owned())
             }
             [one] => Ok(one),
@@ -146,21 +142,23 @@ impl Runtime {
         }
     }
 
-    /// The runs of `pods` that should be over, each with its grace period: of a pod that is not wanted any more, and
-    /// every run but the latest of one that is.
+    /// The runs that should be over: those of the pods in `known`, each with its grace period, whose UID is not the one
+    /// in `uids` that is to run.
     pub(crate) fn over<'a>(
         &'a self,
         known: &'a BTreeMap<(String, String), u64>,
-        wanted: &'a BTreeSet<(String, String)>,
+        uids: &'a BTreeMap<(String, String), Option<String>>,
         node: &'a str,
     ) -> impl Iterator<Item = Lingering> + 'a {
-        known.iter().flat_map(move |((namespace, name), grace_seconds)| {
-            let mut ready: Vec<&Sandbox> = self.ready(name, namespace, node).collect();
-            ready.sort_by_key(|sandbox| sandbox.created_unix_nanos);
-            if wanted.contains(&(namespace.clone(), name.clone())) {
-                ready.pop();
-            }
-            ready.into_iter().map(move |sandbox| Lingering {
+        known.iter().flat_map(move |(key, grace_seconds)| {
+            let (namespace, name) = key;
+            let is_over = move |sandbox: &&Sandbox| match uids.get(key) {
+                // A manifest without a UID of ours; the kubelet alone knows which run is its.
+                Some(None) => false,
+                Some(Some(uid)) => *uid != sandbox.pod.uid,
+                None => true,
+            };
+            self.ready(name, namespace, node).filter(is_over).map(move |sandbox| Lingering {
                 pod: format!("{namespace}/{}", sandbox.pod.name),
                 sandbox: sandbox.id.clone(),
                 seconds: 0,
@@ -239,12 +237,11 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(runtime: &Runtime, former: &[&str], expected: Answer, evidence: &str) {
+    fn check(runtime: &Runtime, uid: Option<&str>, expected: Answer, evidence: &str) {
         let present =
             ImageSeen::Present { id: "good".into(), digests: BTreeSet::new(), pinned: true };
         let images = BTreeMap::from([("i@sha256:1".to_owned(), present)]);
-        let former = former.iter().map(|id| (*id).to_owned()).collect();
-        let runs = runtime.runs(&wanted(), "n1", &images, &former);
+        let runs = runtime.runs(&wanted(), "n1", &images, uid);
         assert_eq!((runs.answer, runs.evidence.as_str()), (expected, evidence));
         assert_eq!(runs.containers.is_empty(), expected == Answer::Bad);
     }
@@ -253,33 +250,34 @@ mod tests {
     fn how_a_pod_runs() {
         use ContainerState::{Created, Exited, Running};
         let mut runtime = Runtime::default();
-        check(&runtime, &[], Answer::Bad, "the kubelet has not started it");
+        check(&runtime, None, Answer::Bad, "the kubelet has not started it");
         runtime.sandboxes = vec![sandbox("old", false)];
-        check(&runtime, &[], Answer::Bad, "the kubelet has not started it");
+        check(&runtime, None, Answer::Bad, "the kubelet has not started it");
         runtime.sandboxes.push(sandbox("s", true));
-        check(&runtime, &[], Answer::Bad, "container c was not started");
+        check(&runtime, None, Answer::Bad, "container c was not started");
         runtime.containers = vec![container("a", "s", Created, 0)];
-        check(&runtime, &[], Answer::Bad, "container c is about to start");
+        check(&runtime, None, Answer::Bad, "container c is about to start");
         runtime.containers = vec![container("a", "s", Running, 0)];
-        check(&runtime, &[], Answer::Bad, "container c has just gone");
+        check(&runtime, None, Answer::Bad, "container c has just gone");
         runtime.statuses = BTreeMap::from([status("a", "other")]);
         check(
             &runtime,
-            &[],
+            None,
             Answer::Bad,
             "container c runs image i@sha256:9 instead of i@sha256:1",
         );
         runtime.statuses = BTreeMap::from([status("a", "good")]);
-        check(&runtime, &[], Answer::Good, "container c runs");
-        check(&runtime, &["s"], Answer::Bad, "its former run has not been replaced yet");
+        check(&runtime, None, Answer::Good, "container c runs");
+        check(&runtime, Some("u"), Answer::Good, "container c runs");
+        check(&runtime, Some("v"), Answer::Bad, "its former run has not been replaced yet");
         // The dead container before it does not count; the one after it does.
         runtime.containers = vec![container("x", "s", Exited, 0), container("a", "s", Running, 1)];
-        check(&runtime, &[], Answer::Good, "container c runs, restarted once");
+        check(&runtime, None, Answer::Good, "container c runs, restarted once");
         runtime.containers = vec![container("y", "s", Running, 0), container("a", "s", Exited, 1)];
         let ended = "container c ended with status 3 (Error), start number 2";
-        check(&runtime, &[], Answer::Bad, ended);
+        check(&runtime, None, Answer::Bad, ended);
         runtime.sandboxes.push(sandbox("twin", true));
-        check(&runtime, &[], Answer::Bad, "2 runs of it at once");
+        check(&runtime, None, Answer::Bad, "2 runs of it at once");
     }
 
     #[test]
@@ -290,10 +288,13 @@ mod tests {
             sandboxes: vec![sandbox("s", true), sandbox("newer", true), sandbox("x", false)],
             ..Runtime::default()
         };
-        let over = |wanted: &BTreeSet<_>| -> Vec<String> {
-            runtime.over(&known, wanted, "n1").map(|it| it.sandbox).collect()
+        let over = |uids: &BTreeMap<_, _>| -> Vec<String> {
+            runtime.over(&known, uids, "n1").map(|it| it.sandbox).collect()
         };
-        assert_eq!(over(&BTreeSet::new()), ["s", "newer"]);
-        assert_eq!(over(&BTreeSet::from([key])), ["s"]);
+        assert_eq!(over(&BTreeMap::new()), ["s", "newer"]);
+        let with_uid = |uid: Option<&str>| BTreeMap::from([(key.clone(), uid.map(str::to_owned))]);
+        assert_eq!(over(&with_uid(None)), Vec::<String>::new());
+        assert_eq!(over(&with_uid(Some("u"))), Vec::<String>::new());
+        assert_eq!(over(&with_uid(Some("v"))), ["s", "newer"]);
     }
 }

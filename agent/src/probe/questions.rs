@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use basalt_model::node::{Certificate, Frontend, HealthCheck, Node, ProxyMode};
+use basalt_model::node::{Ask, Certificate, CheckTls, Frontend, Node, ProxyMode};
 
 use super::Level;
 use super::wanted::{Action, PodWanted};
@@ -23,6 +23,8 @@ use super::wanted::{Action, PodWanted};
 const KUBELET_HEALTHZ: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10248);
 /// A readiness probe may wait for long; a look at the node does not.
 const MOST_SECONDS: u64 = 10;
+/// The highest status that the kubelet takes for "ready".
+const READY: u16 = 399;
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +39,9 @@ pub(crate) struct Question {
 /// How it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// `GET`; good is any status from 200 to 399, as for the kubelet.
-    Http { address: SocketAddr, path: String, limit_seconds: u64 },
+    /// `GET`; good is any status from 200 up to the highest: 399 for the kubelet; 499 where the answer itself proves that
+    /// somebody serves.
+    Http { address: SocketAddr, path: String, limit_seconds: u64, highest_status: u16 },
     /// A connection that is not closed at once.
     Tcp { address: SocketAddr },
     /// A TLS handshake, to its end.
@@ -59,7 +62,12 @@ pub(crate) fn questions(node: &Node, pods: &[PodWanted], own: &BTreeSet<IpAddr>)
         level: Level::Process,
         subject: "kubelet".to_owned(),
         name: "healthz".to_owned(),
-        how: How::Http { address: KUBELET_HEALTHZ, path: "/healthz".to_owned(), limit_seconds: 2 },
+        how: How::Http {
+            address: KUBELET_HEALTHZ,
+            path: "/healthz".to_owned(),
+            limit_seconds: 2,
+            highest_status: READY,
+        },
     }];
     questions.extend(pods.iter().flat_map(|pod| readiness(node, pod)));
     questions.extend(tls(node, own));
@@ -85,8 +93,9 @@ fn readiness(node: &Node, pod: &PodWanted) -> Vec<Question> {
                 command: command.clone(),
                 limit_seconds,
             }),
-            Action::Http { host, port, path, tls: false } => address(host, *port)
-                .map(|address| How::Http { address, path: path.clone(), limit_seconds }),
+            Action::Http { host, port, path, tls: false } => address(host, *port).map(|address| {
+                How::Http { address, path: path.clone(), limit_seconds, highest_status: READY }
+            }),
             Action::Http { host, port, tls: true, .. } => {
                 address(host, *port).map(|address| How::Tls { address, certificate: None })
             }
@@ -132,7 +141,9 @@ fn tls(node: &Node, own: &BTreeSet<IpAddr>) -> Vec<Question> {
 
 fn frontends_with_tls(node: &Node) -> impl Iterator<Item = (&Frontend, &Certificate)> {
     let certificates = node.vault.as_ref().map_or(&[][..], |vault| &vault.certificates);
-    node.haproxy.iter().flat_map(|haproxy| &haproxy.frontends).filter_map(|frontend| {
+    let frontends = node.haproxy.iter().flat_map(|haproxy| &haproxy.frontends);
+    // One that waits for the header of a proxy shakes no hands with us.
+    frontends.filter(|frontend| !frontend.accept_proxy).filter_map(|frontend| {
         let name = frontend.certificate.as_ref()?;
         Some((frontend, certificates.iter().find(|certificate| certificate.name == *name)?))
     })
@@ -180,18 +191,26 @@ fn outcome(node: &Node) -> Vec<Question> {
 
 /// How a client sees that a frontend serves it.
 fn through(frontend: &Frontend, address: SocketAddr) -> How {
-    match (&frontend.certificate, frontend.mode, &frontend.check) {
+    // Without the header of a proxy it says nothing, but it waits for one.
+    if frontend.accept_proxy {
+        return How::Tcp { address };
+    }
+    let ends_tls = frontend.certificate.is_some();
+    // The handshake is the server's.
+    let carries_tls = frontend.mode == ProxyMode::Tcp
+        && frontend.server_tls.is_none()
+        && frontend.check.tls != CheckTls::Off;
+    match frontend.mode {
         // Another node may hold the address, with a certificate of its own.
-        (Some(_), _, _) => How::Tls { address, certificate: None },
-        // The handshake is the server's.
-        (None, ProxyMode::Tcp, HealthCheck::Http { tls: true, .. }) => {
-            How::Tls { address, certificate: None }
+        _ if ends_tls || carries_tls => How::Tls { address, certificate: None },
+        ProxyMode::Http => {
+            let path = match &frontend.check.ask {
+                Ask::Http { path, .. } => path.clone(),
+                Ask::Connect => "/".to_owned(),
+            };
+            How::Http { address, path, limit_seconds: 3, highest_status: 499 }
         }
-        (None, ProxyMode::Http, HealthCheck::Http { path, .. }) => {
-            How::Http { address, path: path.clone(), limit_seconds: 3 }
-        }
-        (None, ProxyMode::Tcp, HealthCheck::Tcp | HealthCheck::Http { tls: false, .. })
-        | (None, ProxyMode::Http, HealthCheck::Tcp) => How::Tcp { address },
+        ProxyMode::Tcp => How::Tcp { address },
     }
 }
 

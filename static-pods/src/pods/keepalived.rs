@@ -88,8 +88,20 @@ pub(crate) fn draft(node: &Node, keepalived: &Keepalived, findings: &mut Finding
         ],
         grace_seconds: GRACE_SECONDS,
         files: vec![config_file(NAME, "keepalived.conf", 0o644, config(node, keepalived))],
+        takes_config: true,
     };
     Draft::new(parts, &CAPABILITIES)
+}
+
+/// Looks at the config as it is on the disk.
+pub(crate) fn check_command() -> Vec<String> {
+    let config = format!("{}/keepalived.conf", config_directory(NAME));
+    ["keepalived", "--config-test", "--use-file", &config].map(str::to_owned).to_vec()
+}
+
+/// Asks as the readiness probe does.
+pub(crate) fn verify_command() -> Vec<String> {
+    shell(&works_script())
 }
 
 /// A probe that signals keepalived needs more time than it waits.

@@ -60,6 +60,7 @@ pub(crate) fn draft(
         mounts: mounts(vault, agent),
         grace_seconds: GRACE_SECONDS,
         files,
+        takes_config: false,
     };
     Draft::new(parts, &[])
 }

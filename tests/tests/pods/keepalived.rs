@@ -102,7 +102,7 @@ fn serving(name: &str) -> Node {
     haproxy.max_connections = 100;
     haproxy.frontends.truncate(1);
     let frontend = &mut haproxy.frontends[0];
-    frontend.check = HealthCheck::Tcp;
+    frontend.check = HealthCheck::connect();
     frontend.servers.truncate(1);
     frontend.servers[0].address = format!("127.0.0.1:{BACKEND_PORT}").parse().unwrap();
     node

@@ -11,6 +11,8 @@ mod haproxy;
 mod http;
 mod keepalived;
 mod namespace;
+mod proxying;
+mod traffic;
 mod vault_agent;
 
 use std::path::Path;

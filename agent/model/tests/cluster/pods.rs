@@ -94,7 +94,7 @@ fn what_the_pods_cannot_do() {
         "        path: /healthz\n",
         "        path: /healthz\n        tls: true\n",
         &[
-            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or leave `tls` out",
+            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or say `server_tls`",
         ],
     );
     check(

@@ -62,7 +62,7 @@ fn what_later_stages_refuse() {
         "    - name: dashboard\n      mode: http",
         "    - name: basalt-monitor\n      mode: http",
         &[
-            "f:L:13: haproxy.frontends[0].name: `basalt-monitor` is the name of haproxy's own health answers\n  hint: choose another name",
+            "f:L:13: haproxy.frontends[0].name: names that begin with `basalt-` are of haproxy's own sections\n  hint: choose another name",
         ],
     );
     let ipxe = "means something else to iPXE\n  hint: leave out `${`, and do not write `&&`, `||` or `;` alone";

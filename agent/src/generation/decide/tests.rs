@@ -64,7 +64,6 @@ impl Case {
     fn new() -> Case {
         let evidence = Evidence {
             images: BTreeMap::from([("image".to_owned(), present())]),
-            sandboxes: BTreeSet::from(["old".to_owned()]),
             ..Evidence::default()
         };
         Case {
@@ -92,7 +91,6 @@ impl Case {
         decide(&Situation {
             candidate: &candidate,
             images: &images,
-            replaced: &BTreeSet::from(["a".to_owned()]),
             record: &self.record,
             kept: &kept,
             evidence: &self.evidence,
@@ -166,7 +164,6 @@ fn a_trial_begins_and_is_watched() {
     let verdict = Case::new().check(&Course::Begin, Some(5), [Some(4), Some(5), None]);
     let trial = verdict.record.trial.unwrap();
     assert_eq!((trial.boots, &trial.begun), (1, &Case::new().now));
-    assert_eq!(trial.former, BTreeSet::from(["old".to_owned()]));
 
     let mut case = Case::on_trial();
     let watch = |seconds_left, line: Option<&str>| Course::Watch {
@@ -421,7 +418,6 @@ impl World {
         let verdict = decide(&Situation {
             candidate: &candidate,
             images: &images,
-            replaced: &BTreeSet::new(),
             record: &before,
             kept: &self.disk.kept,
             evidence: &evidence,
