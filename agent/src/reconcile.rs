@@ -160,6 +160,7 @@ impl Survey {
         Subject {
             target: choice.target.clone(),
             images: choice.images.clone(),
+            left: None,
             uids: self.uids(),
             known,
         }

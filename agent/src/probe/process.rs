@@ -1,6 +1,6 @@
 //! The process level: compares the pods of a set with what the runtime says. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::wanted::{ContainerWanted, PodWanted};
 use super::{Answer, ImageSeen, Lingering};
