@@ -17,7 +17,7 @@ use crate::host::files::{
 use crate::host::generations;
 use crate::host::ledger::LEDGER_PATH;
 use crate::host::runs::{LocalPod, Watching};
-use crate::host::service;
+use crate::host::{service, systemd};
 use crate::plan::{
     Departure, DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode,
 };
@@ -114,6 +114,12 @@ async fn apply(
     match step {
         Step::ConfirmStopped { pod, run, .. } => {
             return confirm_stopped(pod, run, host, should_stop).await;
+        }
+        Step::RestartKubelet { path, .. } => {
+            return match systemd::restart(host, path).await {
+                Ok(()) => Ok(Done::Yes),
+                Err(source) => Err(ApplyError::Change { step: step.to_string(), source }),
+            };
         }
         Step::Reload { pod, files, run, .. } => {
             // It takes less than the watchdog's time, and more than half of it at worst.
@@ -213,7 +219,7 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         | Step::RemoveConfigFile { .. } => files::remove(&path),
         Step::RemoveConfigDirectory { .. } => files::remove_directory(&path),
         // These take time, so they are not done here.
-        Step::ConfirmStopped { .. } | Step::Reload { .. } => Ok(()),
+        Step::ConfirmStopped { .. } | Step::Reload { .. } | Step::RestartKubelet { .. } => Ok(()),
         Step::Quarantine { to, .. } => files::move_into(&path, &host.real(to)).map(drop),
         Step::WriteConfigFile { mode, contents, .. } => {
             files::replace(&path, contents.as_bytes(), for_pods(*mode))
@@ -342,6 +348,7 @@ impl RuledOut {
             | Step::WriteLedger { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
@@ -385,6 +392,7 @@ impl RuledOut {
             Step::RemoveConfigDirectory { .. }
             | Step::WriteLedger { when: LedgerMoment::Settled, .. }
             | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. } => {}
         }

@@ -123,13 +123,22 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
     }
 }
 
-/// Whether nothing but the time of the last round differs.
+/// Whether nothing but the times differs at which somebody looked.
 fn is_same(before: &Status, after: &Status) -> bool {
     let timeless = |status: &Status| {
         let mut status = status.clone();
         if let Some(report) = &mut status.service.report {
             report.rounds = 0;
             report.last_round_unix_seconds = 0;
+            if let Some(health) = &mut report.evidence.health {
+                health.good_milliseconds = None;
+                health.probes.iter_mut().for_each(|probe| probe.asked_unix_seconds = 0);
+            }
+        }
+        let generations = &mut status.generations;
+        generations.probes.iter_mut().for_each(|probe| probe.asked_unix_seconds = 0);
+        if let Some(trial) = &mut generations.trial {
+            trial.seconds_left = 0;
         }
         status
     };

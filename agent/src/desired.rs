@@ -16,6 +16,7 @@ use crate::host::ACCEPTED_NODE_PATH;
 use crate::host::ledger::{Accepted, LedgerSeen};
 use crate::host::look::sha256;
 use crate::host::manifests::pod_identity;
+use crate::probe::Lingering;
 
 /// What the decision is made from.
 #[derive(Clone, Debug)]
@@ -71,6 +72,8 @@ pub(crate) struct Record {
     pub(crate) keep: Option<PodSet>,
     /// What the record says that it did not say before.
     pub(crate) turn: Option<Turn>,
+    /// The pod that is stuck, and for which the kubelet is started anew.
+    pub(crate) stuck: Option<Lingering>,
 }
 
 /// A turn in the life of a pod set.
@@ -113,6 +116,7 @@ impl Desired {
             generations: Generations::default(),
             keep: None,
             turn: None,
+            stuck: None,
         };
         Desired { node, text, pods, acceptance, record }
     }

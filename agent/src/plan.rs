@@ -21,6 +21,7 @@ use crate::host::generations::{self, GENERATIONS_DIRECTORY};
 use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
 use crate::host::runs::LocalPod;
+use crate::host::systemd::KUBELET_UNIT;
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
 use crate::settings::Strangers;
@@ -80,6 +81,13 @@ pub(crate) enum Step {
         path: String,
         #[serde(skip)]
         set: PodSet,
+    },
+    /// Start the kubelet anew, since a pod does not end. Running pods stay.
+    RestartKubelet {
+        /// The kubelet's unit.
+        path: String,
+        pod: String,
+        sandbox: String,
     },
     /// Remove the copy of a pod set that is not kept any more.
     ForgetGeneration { path: String },
@@ -253,6 +261,7 @@ impl Step {
             | Step::WriteLedger { path, .. }
             | Step::KeepGeneration { path, .. }
             | Step::ForgetGeneration { path }
+            | Step::RestartKubelet { path, .. }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
             | Step::RemoveManifest { path, .. }
@@ -276,6 +285,7 @@ impl Step {
             | Step::WriteLedger { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
@@ -307,6 +317,9 @@ impl fmt::Display for Step {
             }
             Step::KeepNode { generation, .. } => write!(f, "accept generation {generation}"),
             Step::KeepGeneration { path, .. } => write!(f, "keep a copy as {path}"),
+            Step::RestartKubelet { pod, .. } => {
+                write!(f, "restart the kubelet, since pod {pod} does not end")
+            }
             Step::ForgetGeneration { path } => write!(f, "remove the old copy {path}"),
             Step::WriteLedger { turn: Some(turn), .. } => turn.fmt(f),
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => {
@@ -359,6 +372,7 @@ pub(crate) fn plan(
     let planning = Planning::new(desired, ledger, observed);
     let strangers = strangers(desired, &planning.own, observed);
     let mut steps = planning.record();
+    steps.extend(planning.kubelet_restart());
     steps.extend(planning.quarantine(&strangers, policy));
     steps.extend(planning.manifest_removals());
     steps.extend(planning.writes());
@@ -542,6 +556,16 @@ impl<'a> Planning<'a> {
             LedgerMoment::Settled => None,
         };
         Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, turn, ledger: ledger.clone() }
+    }
+
+    /// After the record that it was done, so that it is not done twice.
+    fn kubelet_restart(&self) -> Option<Step> {
+        let stuck = self.desired.record.stuck.as_ref()?;
+        Some(Step::RestartKubelet {
+            path: KUBELET_UNIT.to_owned(),
+            pod: stuck.pod.clone(),
+            sandbox: stuck.sandbox.clone(),
+        })
     }
 
     /// The copies of sets that the record does not name any more, and those that were not finished.

@@ -15,7 +15,8 @@ use crate::apply::{Failure, Outcome, apply_all};
 use crate::desired::{Acceptance, Decision, Desired, decide};
 use crate::generation::choose::{Choice, Known, choose};
 use crate::generation::decide::Course;
-use crate::generation::record::{Generations, Moment};
+use crate::generation::record::Generations;
+use crate::generation::report::GenerationsReport;
 use crate::host::generations::{self, SetsSeen};
 use crate::host::ledger::{LEDGER_PATH, LedgerSeen};
 use crate::host::lock::{self, LockError};
@@ -72,8 +73,6 @@ pub(crate) struct Survey {
     pub(crate) sets: SetsSeen,
     /// What was known about health and images.
     pub(crate) evidence: Evidence,
-    #[expect(dead_code, reason = "shown by the next change")]
-    pub(crate) now: Moment,
     pub(crate) observed: Observed,
     pub(crate) plan: Plan,
 }
@@ -96,6 +95,7 @@ pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
         now: &now,
         unix_seconds: unix_seconds(),
         rules: &settings.settings.trial,
+        stuck_patience: settings.settings.stuck_patience,
     };
     let choice = decision.desired.as_ref().and_then(|desired| choose(desired, &known));
     let target = target(&decision, choice.as_ref());
@@ -108,17 +108,7 @@ pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
         None => Plan::default(),
     };
     let evidence = evidence.clone();
-    Survey {
-        settings,
-        ledger: inputs.ledger,
-        decision,
-        choice,
-        sets,
-        evidence,
-        now,
-        observed,
-        plan,
-    }
+    Survey { settings, ledger: inputs.ledger, decision, choice, sets, evidence, observed, plan }
 }
 
 /// As [`survey`], with what the running service knew last about health and images.
@@ -150,6 +140,12 @@ impl Survey {
     pub(crate) fn phase(&self, failures: &[Failure]) -> Phase {
         let choice = self.choice.as_ref();
         Phase::of(&self.decision, choice, &self.evidence, &self.plan, failures)
+    }
+
+    /// What there is to say about sets of pods.
+    pub(crate) fn generations(&self) -> GenerationsReport {
+        let record = self.ledger.known().map(|ledger| &ledger.generations);
+        GenerationsReport::of(record, self.choice.as_ref(), &self.evidence)
     }
 
     /// What the next look is about.

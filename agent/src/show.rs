@@ -82,6 +82,10 @@ pub(crate) fn status_table(status: &Status, now: u64) -> String {
     }
     let _ = writeln!(text, "phase    {}", status.summary);
     let _ = writeln!(text, "service  {}\n", service_line(&status.service, now));
+    let generations = status.generations.lines(now);
+    if !generations.is_empty() {
+        let _ = writeln!(text, "{generations}");
+    }
     text.push_str(&table(&status.items));
     text
 }
@@ -292,6 +296,8 @@ mod tests {
                 phase    serving generation 4
                 service  running, process 123, started 60 s ago, last round 5 s ago
 
+                committed  4-SET
+
                 KIND    NAME                         STATE    WANTED        SEEN
                 agent   basalt-agent.service         ok       running       running
                 node    node.json                    ok       generation 4  generation 4, sha256:NODE
@@ -334,6 +340,8 @@ mod tests {
                 node n1 of cluster lab
                 phase    keeping generation 4: /etc/basalt/node.json:2:3: key must be a string
                 service  running, process 123, started 60 s ago, last round 5 s ago
+
+                committed  4-SET
 
                 KIND       NAME                             STATE  WANTED           SEEN
                 agent      /etc/basalt/agent.conf.d/a.json  error  usable settings  left out

@@ -4,13 +4,15 @@ use serde::Serialize;
 
 use crate::apply::Failure;
 use crate::desired::Acceptance;
+use crate::generation::report::GenerationsReport;
 use crate::host::Host;
 use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
-use crate::host::systemd::{self, UnitSeen};
+use crate::host::systemd::{self, KUBELET_UNIT, UnitSeen};
 use crate::phase::Phase;
 use crate::plan::{Departure, Step, Why, manifest_path};
+use crate::probe::{Answer, Probe};
 use crate::reconcile::{Survey, survey_as_reported};
 
 /// The `schema` value of this build's [`Status`].
@@ -18,7 +20,7 @@ const STATUS_SCHEMA: u32 = 1;
 /// What to do about something that the agent does by itself.
 const BY_ITSELF: &str = "nothing while the agent runs; `basalt-agent plan` says what it will do";
 /// The units that run what the agent writes.
-const UNITS: [&str; 2] = ["containerd.service", "kubelet.service"];
+const UNITS: [&str; 2] = ["containerd.service", KUBELET_UNIT];
 
 /// The status of a node, as `basalt-agent status --output json` prints it.
 ///
@@ -39,6 +41,8 @@ pub(crate) struct Status {
     pub(crate) summary: String,
     /// Whether every item is as wanted: what `basalt-agent check` answers.
     pub(crate) fine: bool,
+    /// The sets of pods: what is proven, what is tried, what the probes say.
+    pub(crate) generations: GenerationsReport,
     /// The service on this node.
     pub(crate) service: Service,
     /// One row for each thing that is wanted, or that is there without being wanted. Sorted by kind and name.
@@ -89,6 +93,8 @@ pub(crate) enum Kind {
     StaticPod,
     /// A config file of a static pod.
     ConfigFile,
+    /// A probe of the pods' health.
+    Probe,
     /// A directory of the agent; listed only when something is wrong with it.
     Directory,
     /// Something in the agent's directories that is not the agent's.
@@ -157,6 +163,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     items.push(composing.node());
     items.push(composing.ledger());
     items.extend(composing.pods());
+    items.extend(composing.probes());
     items.extend(composing.left_over());
     items.extend(composing.strangers());
     items.extend(units.iter().map(|(name, unit)| unit_item(name, unit)));
@@ -171,6 +178,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
         summary: phase.to_string(),
         fine: phase.is_serving() && !items.iter().any(Item::fails),
         phase,
+        generations: survey.generations(),
         service,
         items,
     }
@@ -360,6 +368,36 @@ impl Composing<'_> {
         )
     }
 
+    /// What the service found out about the set that the node is to have.
+    fn probes(&self) -> Vec<Item> {
+        let target = self.survey.choice.as_ref().and_then(|choice| choice.target.as_ref());
+        let health = self.survey.evidence.health.as_ref();
+        let Some((_, health)) = target.zip(health).filter(|((id, _), health)| *id == health.of)
+        else {
+            return Vec::new();
+        };
+        let record = self.survey.ledger.known().map(|ledger| &ledger.generations);
+        let is_on_trial = record.is_some_and(|record| record.trial.is_some());
+        let item = |probe: &Probe| {
+            let (state, seen) = match probe.answer {
+                Answer::Good => (State::Ok, "good"),
+                Answer::Bad if is_on_trial => (State::Pending, "bad"),
+                Answer::Bad => (State::Error, "bad"),
+                Answer::Unknown => (State::Unknown, "unknown"),
+            };
+            Item {
+                kind: Kind::Probe,
+                name: format!("{} {} {}", probe.subject, probe.level, probe.name),
+                state,
+                wanted: "good".to_owned(),
+                seen: seen.to_owned(),
+                reason: Some(probe.evidence.clone()),
+                hint: None,
+            }
+        };
+        health.probes.iter().map(item).collect()
+    }
+
     /// What is there and is about to go, and directories that are not right.
     fn left_over(&self) -> Vec<Item> {
         let item =
@@ -415,6 +453,7 @@ impl Composing<'_> {
             | Step::KeepNode { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::WriteLedger { .. } => None,
         };
         let items = self.survey.plan.steps.iter().filter_map(of_step);

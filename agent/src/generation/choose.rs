@@ -1,6 +1,7 @@
 //! Applies the decision: takes what `node.json` asks for and gives what the node is to be. Pure.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use basalt_model::node::Node;
 
@@ -10,8 +11,8 @@ use super::{PodSet, PodSetId};
 use crate::desired::{Acceptance, Desired, Turn};
 use crate::host::ACCEPTED_NODE_PATH;
 use crate::host::generations::SetsSeen;
-use crate::probe::Evidence;
 use crate::probe::wanted::PodWanted;
+use crate::probe::{Evidence, Lingering};
 
 /// What the choice is made from, besides what is desired.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Known<'a> {
     pub(crate) now: &'a Moment,
     pub(crate) unix_seconds: u64,
     pub(crate) rules: &'a Rules,
+    /// How long a pod may take to end beyond its grace period.
+    pub(crate) stuck_patience: Duration,
 }
 
 /// What the node is to be, and why.
@@ -83,6 +86,10 @@ pub(crate) fn choose(desired: &Desired, known: &Known<'_>) -> Option<Choice> {
         };
         target.record.turn = turn(&candidate.id, &verdict);
         target.record.generations = verdict.record.clone();
+        if let Some(stuck) = stuck(known) {
+            target.record.generations.kubelet_restarted_for = Some(stuck.sandbox.clone());
+            target.record.stuck = Some(stuck.clone());
+        }
         let is_to_be_kept = !kept.contains(id);
         target.record.keep = is_to_be_kept.then(|| candidate.clone());
         Some((id.clone(), target))
@@ -111,6 +118,14 @@ fn turn(candidate: &PodSetId, verdict: &Verdict) -> Option<Turn> {
         | Course::Rejected { .. }
         | Course::Stay { .. } => None,
     }
+}
+
+/// The pod that is stuck, the first of several. The kubelet is started anew once for each run of a pod and no more: what
+/// did not help will not help.
+fn stuck<'a>(known: &Known<'a>) -> Option<&'a Lingering> {
+    let mut stuck = known.evidence.lingering.iter().filter(|it| it.is_stuck(known.stuck_patience));
+    let restarted_for = known.record.kubelet_restarted_for.as_ref();
+    stuck.next().filter(|first| Some(&first.sandbox) != restarted_for)
 }
 
 fn images(set: &PodSet) -> BTreeSet<String> {

@@ -11,6 +11,7 @@
 pub(crate) mod choose;
 pub(crate) mod decide;
 pub(crate) mod record;
+pub(crate) mod report;
 
 use std::fmt;
 

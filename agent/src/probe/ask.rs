@@ -2,12 +2,12 @@
 //! each answer only so long.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -159,7 +159,10 @@ async fn tcp(address: SocketAddr) -> Result<String, String> {
 async fn http(address: SocketAddr, path: &str, highest: u16) -> Result<String, String> {
     let url = format!("http://{address}{path}");
     let stream = connect(address).await?;
-    let failed = |error: hyper::Error| format!("{url}: {error}");
+    let failed = |error: hyper::Error| match error.source() {
+        Some(cause) => format!("{url}: {error}: {cause}"),
+        None => format!("{url}: {error}"),
+    };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let request = hyper::Request::get(path)
@@ -168,18 +171,16 @@ async fn http(address: SocketAddr, path: &str, highest: u16) -> Result<String, S
         .header("User-Agent", concat!("basalt-agent/", env!("CARGO_PKG_VERSION")))
         .body(String::new())
         .map_err(|error| format!("{url}: {error}"))?;
-    debug_assert!(request.body().is_end_stream());
-    let sending = sender.send_request(request);
-    // The connection moves only while it is polled.
+    let mut sending = std::pin::pin!(sender.send_request(request));
+    // The connection moves only while it is polled. When it ends, the answer may have come with its last bytes.
     let response = tokio::select! {
-        response = sending => response.map_err(failed)?,
-        closed = connection => {
-            return Err(match closed {
-                Err(error) => failed(error),
-                Ok(()) => format!("{url}: closed without an answer"),
-            });
-        }
+        response = &mut sending => response,
+        closed = connection => match closed {
+            Ok(()) => sending.await,
+            Err(error) => Err(error),
+        },
     };
+    let response = response.map_err(failed)?;
     let status = response.status().as_u16();
     let evidence = format!("{url} answers {status}");
     if (200..=highest).contains(&status) { Ok(evidence) } else { Err(evidence) }
@@ -235,5 +236,101 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::testing::scratch_host;
+
+    /// Answers one connection with these bytes and closes it.
+    async fn server(answer: Option<&'static str>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if let Some(answer) = answer {
+                if answer.starts_with("HTTP") {
+                    let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                return;
+            }
+            // Says nothing and waits.
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(stream);
+        });
+        address
+    }
+
+    async fn ask(how: How) -> (Answer, String) {
+        let (_keep, host) = scratch_host();
+        Asker { host, cri: None, containers: BTreeMap::new() }.ask(&how).await
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn http_answers() {
+        let get = |address| How::Http {
+            address,
+            path: "/x".into(),
+            limit_seconds: 1,
+            highest_status: 399,
+        };
+        let fine = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        let busy = "HTTP/1.0 503 Busy\r\n\r\n";
+        for (answer, expected, evidence) in [
+            (Some(fine), Answer::Good, " answers 200"),
+            (Some(busy), Answer::Bad, " answers 503"),
+            (Some("SSH-2.0-x\r\n"), Answer::Bad, "invalid HTTP version parsed"),
+            (Some(""), Answer::Bad, "connection"),
+            (None, Answer::Bad, "no answer within 1 s"),
+        ] {
+            let seen = ask(get(server(answer).await)).await;
+            assert!(seen.0 == expected && seen.1.contains(evidence), "{seen:?}, not {evidence}");
+        }
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let seen = ask(get(gone)).await;
+        assert!(seen.0 == Answer::Bad && seen.1.contains("refused"), "{seen:?}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn connections() {
+        for (answer, expected) in
+            [(None, Answer::Good), (Some("220 mail"), Answer::Good), (Some(""), Answer::Bad)]
+        {
+            let seen = ask(How::Tcp { address: server(answer).await }).await;
+            assert_eq!(seen.0, expected, "{seen:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_no_tls() {
+        let address = server(Some("HTTP/1.1 400 Bad Request\r\n\r\n")).await;
+        let seen = ask(How::Tls { address, certificate: None }).await;
+        assert!(seen.0 == Answer::Bad && seen.1.contains("no TLS handshake"), "{seen:?}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn files() {
+        let (_keep, host) = scratch_host();
+        let asker = Asker { host, cri: None, containers: BTreeMap::new() };
+        let file = |path: &str| How::File { path: path.to_owned() };
+        std::fs::write(asker.host.path("/full"), "secret").unwrap();
+        std::fs::write(asker.host.path("/empty"), "").unwrap();
+        std::fs::create_dir(asker.host.path("/folder")).unwrap();
+        for (path, expected, evidence) in [
+            ("/full", Answer::Good, "/full has 6 bytes"),
+            ("/empty", Answer::Bad, "/empty is empty"),
+            ("/folder", Answer::Bad, "/folder is no file"),
+            ("/gone", Answer::Bad, "/gone is not there"),
+        ] {
+            assert_eq!(asker.ask(&file(path)).await, (expected, evidence.to_owned()));
+        }
     }
 }

@@ -192,6 +192,8 @@ fn runs_image(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::host::cri::PodRun;
 
