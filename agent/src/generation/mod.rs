@@ -10,6 +10,8 @@
 
 pub(crate) mod choose;
 pub(crate) mod decide;
+#[cfg(test)]
+mod interrupted;
 pub(crate) mod record;
 pub(crate) mod report;
 

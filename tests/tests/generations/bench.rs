@@ -24,7 +24,7 @@ pub(crate) const NOBODY: &str = "127.0.0.1:8097";
 const SERVER_UNIT: &str = "[Unit]
 Description=The server behind haproxy
 [Service]
-ExecStart=/usr/bin/lab-busybox httpd -f -p 127.0.0.1:8098 -h /srv
+ExecStart=/usr/bin/busybox httpd -f -p 127.0.0.1:8098 -h /srv
 [Install]
 WantedBy=multi-user.target
 ";
@@ -66,7 +66,7 @@ impl Bench {
         let tree = Tree::debian()?;
         host.equip(&tree, "n1", "127.0.0.1").unwrap();
         fs::copy(&agent, tree.path("/usr/bin/basalt-agent")).unwrap();
-        fs::copy(&busybox.program, tree.path("/usr/bin/lab-busybox")).unwrap();
+        fs::copy(&busybox.program, tree.path("/usr/bin/busybox")).unwrap();
         tree.write("/srv/healthz", "fine\n", 0o644).unwrap();
         let unit = include_str!("../../../agent/dist/basalt-agent.service");
         tree.write("/etc/systemd/system/basalt-agent.service", unit, 0o644).unwrap();
