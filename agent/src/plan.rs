@@ -395,7 +395,7 @@ struct Planning<'a> {
 impl<'a> Planning<'a> {
     fn new(desired: &'a Desired, ledger: &'a LedgerSeen, observed: &'a Observed) -> Planning<'a> {
         let mut settled = Ledger::new(desired.record.accepted.clone());
-        settled.generations = desired.record.generations.clone();
+        settled.generations = Box::new(desired.record.generations.clone());
         for pod in &desired.pods {
             settled.manifests.insert(manifest_path(desired, pod));
             let paths = pod.files.iter().map(|file| file.path.to_string());

@@ -89,7 +89,7 @@ pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
     let now = boot::now(host);
     let no_record = Generations::default();
     let known = Known {
-        record: inputs.ledger.known().map_or(&no_record, |ledger| &ledger.generations),
+        record: inputs.ledger.known().map_or(&no_record, |ledger| &*ledger.generations),
         sets: &sets,
         evidence,
         now: &now,
@@ -144,7 +144,7 @@ impl Survey {
 
     /// What there is to say about sets of pods.
     pub(crate) fn generations(&self) -> GenerationsReport {
-        let record = self.ledger.known().map(|ledger| &ledger.generations);
+        let record = self.ledger.known().map(|ledger| &*ledger.generations);
         GenerationsReport::of(record, self.choice.as_ref(), &self.evidence)
     }
 

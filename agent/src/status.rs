@@ -376,7 +376,7 @@ impl Composing<'_> {
         else {
             return Vec::new();
         };
-        let record = self.survey.ledger.known().map(|ledger| &ledger.generations);
+        let record = self.survey.ledger.known().map(|ledger| &*ledger.generations);
         let is_on_trial = record.is_some_and(|record| record.trial.is_some());
         let item = |probe: &Probe| {
             let (state, seen) = match probe.answer {

@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     pub(crate) config_files: BTreeSet<String>,
     /// Which set of pods the node is to have, and how that was found.
     #[serde(default)]
-    pub(crate) generations: Generations,
+    pub(crate) generations: Box<Generations>,
     /// By pod: the number of the run that the next manifest of it starts. It goes into the run's UID, and the kubelet
     /// starts no UID twice in a row.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -73,7 +73,7 @@ impl Ledger {
             accepted,
             manifests: BTreeSet::new(),
             config_files: BTreeSet::new(),
-            generations: Generations::default(),
+            generations: Box::default(),
             runs: BTreeMap::new(),
             reloads: BTreeSet::new(),
         }
