@@ -116,22 +116,19 @@ impl Phase {
             Some((id, _)) => id.generation,
             None => choice.candidate.generation,
         };
+        let is_settled = problems.is_empty() && plan.steps.is_empty();
         match &choice.course {
-            Course::Wait { reasons } if problems.is_empty() => Phase::Waiting {
+            Course::Wait { reasons } if is_settled => Phase::Waiting {
                 generation: in_force,
                 candidate: choice.candidate.clone(),
                 reasons: reasons.clone(),
             },
-            Course::Rejected { reasons } | Course::Return { reasons, .. }
-                if problems.is_empty() =>
-            {
-                Phase::Returned {
-                    generation: in_force,
-                    rejected: choice.candidate.clone(),
-                    reasons: reasons.clone(),
-                }
-            }
-            Course::Watch { reasons, .. } if problems.is_empty() && plan.steps.is_empty() => {
+            Course::Rejected { reasons } if is_settled => Phase::Returned {
+                generation: in_force,
+                rejected: choice.candidate.clone(),
+                reasons: reasons.clone(),
+            },
+            Course::Watch { reasons, .. } if is_settled => {
                 Phase::Trying { generation, reasons: reasons.clone() }
             }
             Course::Stay { reasons } => {
@@ -238,6 +235,7 @@ mod tests {
     use super::*;
     use crate::desired::Problem;
     use crate::plan::Step;
+    use crate::probe::{Health, Level, Probe};
     use crate::strangers::Danger;
     use crate::testing::desired;
 
@@ -309,5 +307,64 @@ mod tests {
             "generation 4 is degraded: /m/x: a file that the agent did not write; the kubelet reads no manifest \
              while it is there",
         );
+    }
+
+    #[track_caller]
+    fn check_course(course: Course, steps: usize, probe: Option<Answer>, expected: &str) {
+        let set = |generation| PodSetId { generation, digest: "0123456789abcdef".into() };
+        let desired_of = |generation| desired(generation, vec![], Acceptance::Recorded);
+        let decision = Decision { desired: Some(desired_of(5)), problem: None, accepted: None };
+        let in_force = match course {
+            Course::Wait { .. } | Course::Rejected { .. } | Course::Return { .. } => 4,
+            _ => 5,
+        };
+        let choice = Choice {
+            candidate: set(5),
+            course,
+            images: Default::default(),
+            target: Some((set(in_force), desired_of(in_force))),
+        };
+        let probe = probe.map(|answer| Probe {
+            level: Level::Outcome,
+            subject: "192.0.2.10".into(),
+            name: "port 80".into(),
+            answer,
+            evidence: "silence".into(),
+            asked_unix_seconds: 0,
+        });
+        let health =
+            Health { of: set(5), probes: probe.into_iter().collect(), good_milliseconds: None };
+        let evidence = Evidence { health: Some(health), ..Evidence::default() };
+        let steps = vec![Step::RemoveLeftover { path: "/x".into() }; steps];
+        let plan = Plan { steps, ..Plan::default() };
+        let phase = Phase::of(&decision, Some(&choice), &evidence, &plan, &[]);
+        assert_eq!(phase.to_string(), expected);
+        assert_eq!(phase.is_serving(), expected.starts_with("serving"));
+    }
+
+    #[test]
+    fn phases_of_sets() {
+        let reasons = || vec!["one".to_owned(), "two".to_owned()];
+        let watch = |reasons| Course::Watch { seconds_left: 9, reasons };
+        check_course(Course::Hold, 0, None, "serving generation 5");
+        check_course(Course::Hold, 0, Some(Answer::Good), "serving generation 5");
+        check_course(Course::Hold, 0, Some(Answer::Unknown), "serving generation 5");
+        let bad = "generation 5 is degraded: outcome probe of 192.0.2.10 (port 80): silence";
+        check_course(Course::Hold, 0, Some(Answer::Bad), bad);
+        check_course(Course::Begin, 1, None, "converging to generation 5, 1 step left");
+        check_course(watch(vec![]), 1, None, "converging to generation 5, 1 step left");
+        check_course(watch(reasons()), 0, None, "trying generation 5: one; two");
+        check_course(watch(vec![]), 0, None, "trying generation 5: everything is good so far");
+        let stay = Course::Stay { reasons: reasons() };
+        check_course(stay, 0, None, "generation 5 is degraded: one; two");
+        let wait = || Course::Wait { reasons: reasons() };
+        let waits = "keeping generation 4 while generation 5-0123456789abcdef waits: one; two";
+        check_course(wait(), 0, None, waits);
+        check_course(wait(), 1, None, "converging to generation 4, 1 step left");
+        let failed = "keeping generation 4, since generation 5-0123456789abcdef failed: one; two";
+        check_course(Course::Rejected { reasons: reasons() }, 0, None, failed);
+        let to = PodSetId { generation: 4, digest: "0".into() };
+        let back = Course::Return { to, reasons: reasons() };
+        check_course(back, 2, None, "converging to generation 4, 2 steps left");
     }
 }
