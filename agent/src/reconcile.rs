@@ -552,7 +552,8 @@ fn warnings(round: &Round) -> BTreeSet<String> {
     if let Some(problem) = &survey.decision.problem {
         warnings.insert(with_hint(problem.to_string(), Some(problem.hint())));
     }
-    if let Some(choice) = &survey.choice {
+    // What was not looked at yet is about to be.
+    if let Some(choice) = survey.choice.as_ref().filter(|_| survey.is_looked_at()) {
         warnings.extend(choice.warning());
     }
     warnings.extend(

@@ -6,7 +6,7 @@
 #[path = "generations/bench.rs"]
 mod bench;
 
-use crate::bench::{Bench, Haproxy, NOBODY, SERVER};
+use crate::bench::{Bench, Haproxy, NOBODY, PATIENCE, SERVER};
 
 /// Short, so that a test is; a busy machine still proves a set in time.
 const TRIAL: &str = r#""deadline_seconds": 40, "settle_seconds": 3, "boots": 3"#;
@@ -51,15 +51,15 @@ fn a_generation_is_proven_or_taken_back() {
     let absent = "registry.lab.example/basalt/haproxy:9@sha256:".to_owned() + &"0".repeat(64);
     let container = if bench.container() == container { container } else { bench.container() };
     bench.offer(4, &Haproxy { image: &absent, server: SERVER, max_connections: 1300 });
-    let status = bench.wait_for("keeping generation 2 while generation 4-");
-    assert!(status["summary"].as_str().unwrap().contains("is not on this node"), "{status:#}");
+    bench.wait_for_reason("keeping generation 2 while generation 4-", "is not on this node");
     assert_eq!((bench.config(), bench.container()), (config, container));
 
     // The agent dies in the middle of a trial, again and again: the set is proven all the same.
     bench.good(5, 1400);
     bench.wait_for("trying generation 5");
     for _ in 0..3 {
-        bench.machine.kill_main("basalt-agent.service").unwrap();
+        let old = bench.machine.kill_main("basalt-agent.service").unwrap();
+        bench.machine.wait_for_restart("basalt-agent.service", old, PATIENCE).unwrap();
     }
     bench.wait_for("serving generation 5");
     let kept = bench.kept();
@@ -71,8 +71,7 @@ fn a_generation_is_proven_or_taken_back() {
     bench.machine.output(&["systemctl", "stop", "containerd.service"]).unwrap();
     bench.machine.output(&["systemctl", "reload", "basalt-agent.service"]).unwrap();
     bench.good(6, 1500);
-    let status = bench.wait_for("keeping generation 5 while generation 6-");
-    assert!(status["summary"].as_str().unwrap().contains("cannot find out"), "{status:#}");
+    bench.wait_for_reason("keeping generation 5 while generation 6-", "cannot find out");
     assert_eq!(bench.manifest(), manifest);
     assert!(bench.serves(), "pods outlive their runtime");
     bench.machine.output(&["systemctl", "start", "containerd.service"]).unwrap();

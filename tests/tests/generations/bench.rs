@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Long enough for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The server behind haproxy, and a port where nobody is.
 pub(crate) const SERVER: &str = "127.0.0.1:8098";
 pub(crate) const NOBODY: &str = "127.0.0.1:8097";
@@ -124,11 +124,18 @@ impl Bench {
     /// Waits until the phase begins like this, and gives the status.
     #[track_caller]
     pub(crate) fn wait_for(&self, phase: &str) -> Value {
+        self.wait_for_reason(phase, "")
+    }
+
+    /// Waits until the phase begins like this and gives this reason, and gives the status.
+    #[track_caller]
+    pub(crate) fn wait_for_reason(&self, phase: &str, reason: &str) -> Value {
         let mut last = Value::Null;
         let found = until(phase, PATIENCE, || {
             last = self.status();
             let summary = last["summary"].as_str().unwrap_or_default();
-            summary.starts_with(phase).then(|| last.clone())
+            let is_so = summary.starts_with(phase) && summary.contains(reason);
+            is_so.then(|| last.clone())
         });
         match found {
             Ok(status) => status,
