@@ -15,6 +15,7 @@ use basalt_model::node::Node;
 
 pub mod check;
 pub mod control;
+pub mod import;
 pub mod lint;
 mod manifest;
 mod parts;

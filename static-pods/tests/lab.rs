@@ -274,8 +274,8 @@ fn refused_manifests() {
                 vec!["192.0.2.11:443".parse().unwrap()];
         },
         &[
-            "haproxy.yaml: spec.containers[0].ports[5]: port 443 is already taken by haproxy.yaml: spec.containers[0].ports[3]",
-            "vault-agent.yaml: spec.containers[0].ports[0]: port 9444 is already taken by haproxy.yaml: spec.containers[0].ports[0]",
+            "haproxy.yaml: spec.containers[0].ports[5].hostPort: port 443 (TCP) of the host is taken in this pod already; choose another port, or another `hostIP`",
+            "vault-agent.yaml: spec.containers[0].ports[0].hostPort: port 9444 (TCP) of the host is taken by the pod in `haproxy.yaml`; choose another port, or another `hostIP`",
         ],
     );
     check(
@@ -289,8 +289,8 @@ fn refused_manifests() {
             node.vault_agent.as_mut().unwrap().templates.push(template);
         },
         &[
+            "vault-agent.yaml: spec.containers[0].volumeMounts[4].mountPath: `/var/lib/basalt/identity` is mounted on already; mount each volume on a path of its own",
             "vault-agent.yaml: spec.containers[0].volumeMounts[3].mountPath: would hide the image's own `/etc`; use a folder of its own",
-            "vault-agent.yaml: spec.containers[0].volumeMounts[4].mountPath: `/var/lib/basalt/identity` is used twice",
         ],
     );
     let mut node = node("n1");

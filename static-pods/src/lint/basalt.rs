@@ -1,10 +1,15 @@
 //! What Basalt wants of a node's own pods besides.
 
 use super::container::containers;
+use super::policy::Policy;
 use super::tree::At;
-use super::{Effect, Sink, image, probe};
+use super::{Effect, Sink, host, image, probe};
 
-pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
+pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
+    if let Some(facts) = &policy.host {
+        host::check(pod, facts, sink);
+    }
+    let allowed = policy.capabilities.get(pod.follow(["metadata", "name"]).text());
     let spec = pod.get("spec");
     let mut refuse = |rule: &'static str, at: &At<'_>, message: &str, remedy: &str| {
         sink.add(Effect::Unsafe, rule, at, message, remedy);
@@ -43,11 +48,10 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
             refuse("basalt-capabilities", &drop, message, remedy);
         }
         for name in context.follow(["capabilities", "add"]).items() {
-            if ["ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"]
-                .contains(&name.text().to_ascii_uppercase().as_str())
-            {
-                let message = "with this capability the container is as good as privileged";
-                refuse("basalt-capabilities", &name, message, "remove it");
+            if !allowed.is_some_and(|allowed| allowed.contains(&name.text().to_ascii_uppercase())) {
+                let message = "more than a pod of this kind needs";
+                let remedy = "remove it, or allow it to the pod where the cluster lists it";
+                refuse("basalt-capabilities", &name, message, remedy);
             }
         }
     }

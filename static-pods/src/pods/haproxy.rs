@@ -39,7 +39,7 @@ pub(crate) const HEALTH_PATH: &str = "/healthz";
 pub(crate) const READY_PATH: &str = "/readyz";
 
 /// Binding below 1024 is all haproxy may ever need.
-const ALLOWED_CAPABILITIES: [Capability; 1] = [Capability::NetBindService];
+pub(crate) const ALLOWED_CAPABILITIES: [Capability; 1] = [Capability::NetBindService];
 
 /// What our own sections are called; a frontend of the node cannot be called so.
 const OWN_PREFIX: &str = "basalt-";

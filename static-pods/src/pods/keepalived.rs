@@ -47,7 +47,7 @@ const HIGHEST_PRIORITY_UNCHECKED: u8 = 253;
 
 /// Addresses and raw sockets are what keepalived is about. `SETGID`: keepalived calls `setgroups` before it runs a
 /// check, and where that fails the check counts as passed, without having run (seen with 2.2.7).
-const CAPABILITIES: [Capability; 3] =
+pub(crate) const CAPABILITIES: [Capability; 3] =
     [Capability::NetAdmin, Capability::NetRaw, Capability::Setgid];
 
 /// In memory; survives a restart of the container.
