@@ -123,6 +123,11 @@ pub(crate) fn check_command() -> Vec<String> {
     ["keepalived", "--config-test", "--use-file", &config].map(str::to_owned).to_vec()
 }
 
+/// Asks as the readiness probe does.
+pub(crate) fn verify_command() -> Vec<String> {
+    shell(&works_script())
+}
+
 /// A probe that signals keepalived needs more time than it waits.
 fn answering(timing: Timing) -> Timing {
     Timing { timeout: ANSWER_SECONDS + 3, ..timing }
