@@ -2,6 +2,7 @@
 //!
 //! Reading order: [`desired`] (what the node is to be), [`observe`] (what it is), [`plan`] (what to change), [`apply`]
 //! (changing it), [`reconcile`] (the loop around them), then [`phase`] and [`status`] (saying how it went).
+//! [`preflight`] and [`wire`] look at the network before keepalived speaks on it.
 //! [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
 
 mod apply;
@@ -12,6 +13,7 @@ mod host;
 mod observe;
 mod phase;
 mod plan;
+mod preflight;
 mod reconcile;
 mod settings;
 mod show;
@@ -20,6 +22,7 @@ mod strangers;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -61,6 +64,7 @@ fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Status { output, watch: false } => commands::status(&host, output).await,
             Command::Status { output, watch: true } => commands::watch(&host, output).await,
             Command::Plan { output } => commands::plan(&host, output),
+            Command::Preflight { output } => commands::preflight(&host, output).await,
             Command::Check { quiet, boot, timeout_seconds } => {
                 let limit =
                     boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));
