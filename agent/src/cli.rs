@@ -92,6 +92,17 @@ pub(crate) enum Command {
         output: PlanOutput,
     },
 
+    /// Look at the network before this node takes part in a virtual address
+    ///
+    /// Listens for VRRP adverts for some seconds and asks who has the virtual addresses. Exits with 1 when a machine that
+    /// is no peer speaks under one of the virtual router identifiers or has one of the addresses, and names it. Changes
+    /// nothing; needs the right to open raw sockets. The service does the same before keepalived starts for the first time.
+    Preflight {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = PlanOutput::Text)]
+        output: PlanOutput,
+    },
+
     /// Judge the node: is everything that is wanted there?
     ///
     /// For scripts and boot checks. Exits with 0 if so; otherwise with 1, after one line for each item that is not as

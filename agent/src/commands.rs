@@ -15,7 +15,7 @@ use crate::host::{Host, RUN_DIRECTORY};
 use crate::reconcile::{self, survey_as_reported};
 use crate::show;
 use crate::status::{self, Item, Status};
-use crate::{settings, telemetry};
+use crate::{preflight, settings, telemetry};
 
 /// Exit status: the work failed, or `check` found something.
 pub(crate) const FAILED: u8 = 1;
@@ -81,6 +81,26 @@ pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
     };
     show::print(&text)?;
     Ok(if survey.plan.steps.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// `basalt-agent preflight`
+pub(crate) async fn preflight(host: &Host, output: PlanOutput) -> Outcome {
+    let survey = survey(host);
+    let Some(desired) = &survey.decision.desired else {
+        let problem = survey.decision.problem.as_ref();
+        let text = |of: fn(&Problem) -> String| problem.map(of).unwrap_or_default();
+        return Err(failed(text(ToString::to_string), text(Problem::hint)));
+    };
+    let findings = preflight::look(&desired.node).await.map_err(|error| CommandError {
+        error: error.into(),
+        hint: Some("ask as root, when the node's addresses are there".to_owned()),
+    })?;
+    let text = match output {
+        PlanOutput::Text => preflight::text(&findings),
+        PlanOutput::Json => show::json(&findings),
+    };
+    show::print(&text)?;
+    Ok(if findings.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// `basalt-agent status`

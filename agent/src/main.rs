@@ -4,6 +4,7 @@
 //! it is), [`plan`] (what to change), [`apply`] (changing it), [`probe`] (whether that did it good), [`reconcile`] (the
 //! loop around them), then [`phase`] and [`status`] (saying how it went). [`desired`], [`generation`], [`plan`],
 //! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! [`preflight`] and [`wire`] look at the network before keepalived speaks on it.
 
 mod apply;
 mod cli;
@@ -14,6 +15,7 @@ mod host;
 mod observe;
 mod phase;
 mod plan;
+mod preflight;
 mod probe;
 mod reconcile;
 mod reload;
@@ -25,6 +27,7 @@ mod strangers;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -66,6 +69,7 @@ fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Status { output, watch: false } => commands::status(&host, output).await,
             Command::Status { output, watch: true } => commands::watch(&host, output).await,
             Command::Plan { output } => commands::plan(&host, output),
+            Command::Preflight { output } => commands::preflight(&host, output).await,
             Command::Check { quiet, boot, timeout_seconds } => {
                 let limit =
                     boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));

@@ -201,7 +201,7 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("documents have string keys only");
     text.push('\n');
     text
