@@ -85,7 +85,7 @@ pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
 
 /// `basalt-agent preflight`
 pub(crate) async fn preflight(host: &Host, output: PlanOutput) -> Outcome {
-    let survey = survey(host);
+    let survey = survey_as_reported(host);
     let Some(desired) = &survey.decision.desired else {
         let problem = survey.decision.problem.as_ref();
         let text = |of: fn(&Problem) -> String| problem.map(of).unwrap_or_default();
