@@ -313,6 +313,10 @@ impl RuledOut {
             Step::ConfirmStopped { pod, .. } if self.running.contains(pod) => {
                 Some("its manifest is still there")
             }
+            // Nothing will be written for it.
+            Step::ConfirmStopped { pod, .. } if self.pods.contains(pod) => {
+                Some("its config files are not all in place")
+            }
             Step::RemoveManifest { reason: Departure::Replaced, .. } if self.removal => {
                 Some("a pod that is to be gone could not be removed")
             }

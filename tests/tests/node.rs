@@ -95,6 +95,12 @@ fn inside(machine: &Machine, path: &Path) -> PathBuf {
     machine.root().join(path.strip_prefix("/").expect("paths of a node are absolute"))
 }
 
+/// A manifest as it was rendered: each run of a pod has a UID that the agent puts in.
+fn without_uid(contents: &[u8]) -> Vec<u8> {
+    let lines = contents.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| !line.starts_with(b"  uid: ")).flatten().copied().collect()
+}
+
 fn status(machine: &Machine) -> Value {
     let output =
         machine.run(&["basalt-agent", "status", "--output", "json"]).expect("the machine runs");
@@ -106,7 +112,7 @@ fn status(machine: &Machine) -> Value {
 fn settle(machine: &Machine, lab: &Lab) {
     let is_there = || {
         let same = |(path, contents): (&PathBuf, &Vec<u8>)| {
-            fs::read(inside(machine, path)).is_ok_and(|seen| seen == *contents)
+            fs::read(inside(machine, path)).is_ok_and(|seen| without_uid(&seen) == *contents)
         };
         lab.wanted().iter().all(same).then_some(())
     };

@@ -70,12 +70,17 @@ pub(crate) enum Cause {
 enum Old {
     Back,
     NotBack(String),
+    /// They are back, and the program did not take them.
+    NotTaken(String),
 }
 
 impl std::fmt::Display for Old {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Old::Back => f.write_str("the old files are back"),
+            Old::NotTaken(reason) => {
+                write!(f, "the old files are back, but not taken: {reason}")
+            }
             Old::NotBack(reason) => write!(f, "and the old files could not be put back: {reason}"),
         }
     }
@@ -119,10 +124,11 @@ pub(crate) async fn reload(
     let was_taken = !matches!(cause, Cause::Refused { .. });
     let mut back = put_back(host, &old);
     // A program that may have read the new files has to read the old ones again.
-    if was_taken && matches!(back, Old::Back) {
-        if let Err(error) = bring_in(host, pod, &runtime, &container).await {
-            back = Old::NotBack(format!("{error}"));
-        }
+    if was_taken
+        && matches!(back, Old::Back)
+        && let Err(error) = bring_in(host, pod, &runtime, &container).await
+    {
+        back = Old::NotTaken(error.to_string());
     }
     Err(fail(cause, back))
 }

@@ -86,7 +86,7 @@ pub(crate) fn draft(node: &Node, haproxy: &Haproxy, findings: &mut Findings) -> 
 
 /// Looks at the config as it is on the disk.
 pub(crate) fn check_command() -> Vec<String> {
-    ["haproxy", "-c", "-q", "-f", &config_path()].map(str::to_owned).to_vec()
+    ["haproxy", "-c", "-f", &config_path()].map(str::to_owned).to_vec()
 }
 
 fn config_path() -> String {

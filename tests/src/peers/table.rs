@@ -366,6 +366,7 @@ pub const PEERS: &[PeerSpec] = &[
         same_package("systemd"),
     ),
     system("umoci", "unpack images", "--version", same_package("umoci")),
+    system("wrk", "load haproxy while its config changes", "-v", same_package("wrk")),
 ];
 
 const IGNITION_LDFLAGS: &str = "-X github.com/coreos/ignition/v2/internal/version.Raw=2.24.0";
