@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use basalt_model::report::Severity;
-use basalt_static_pods::lint::{File, LintFinding, Policy, Rules, lint};
+use basalt_static_pods::lint::policy::{HostPath, HostPathKind};
+use basalt_static_pods::lint::{File, Host, LintFinding, Policy, Rules, asked, lint};
 use expect_test::expect_file;
 
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -98,4 +100,40 @@ fn the_rules_of_basalt() {
         ["basalt-priority", "basalt-probe", "basalt-capabilities", "basalt-image-digest"];
     assert_eq!(rules.len(), expected.len(), "{rules:?}");
     assert!(expected.iter().all(|rule| rules.contains(rule)), "{rules:?}");
+}
+
+/// What a host has, and the rules that a pod breaks there besides.
+#[track_caller]
+fn check_on_host(found: HostPath, images: &[&str], expected: &[&str]) {
+    let text = pod(
+        "a",
+        "    volumeMounts: [{name: v, mountPath: /a}]\n  volumes: [{name: v, hostPath: {path: /etc/a, type: File}}]\n",
+    );
+    let files = [File { name: "a.yaml", bytes: text.as_bytes() }];
+    let asked = asked(&files);
+    assert!(asked.paths.contains("/etc/a") && asked.images.contains("a"), "{asked:?}");
+    let mut policy = Policy::of_own_pods();
+    let without = lint(&files, Rules::Basalt(&policy));
+    policy.host = Some(Host {
+        paths: BTreeMap::from([("/etc/a".to_owned(), found)]),
+        images: Some(images.iter().map(|image| (*image).to_owned()).collect()),
+    });
+    let found = lint(&files, Rules::Basalt(&policy));
+    let more = found.iter().filter(|finding| !without.contains(finding));
+    assert_eq!(more.map(|finding| finding.rule).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_the_host_has() {
+    let file = |label: Option<&str>| HostPath::Found {
+        kind: HostPathKind::File,
+        label: label.map(str::to_owned),
+    };
+    check_on_host(file(None), &["a"], &[]);
+    check_on_host(file(Some("system_u:object_r:container_file_t:s0")), &["a"], &[]);
+    check_on_host(file(Some("system_u:object_r:shadow_t:s0")), &["a"], &["basalt-host-path-label"]);
+    check_on_host(HostPath::Missing, &["a"], &["basalt-host-path"]);
+    let folder = HostPath::Found { kind: HostPathKind::Folder, label: None };
+    check_on_host(folder, &["a"], &["basalt-host-path"]);
+    check_on_host(file(None), &["b"], &["basalt-image-missing"]);
 }
