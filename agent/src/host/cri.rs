@@ -63,17 +63,6 @@ impl CriError {
     }
 }
 
-/// What the runtime says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RuntimeVersion {
-    /// `containerd`.
-    pub(crate) name: String,
-    /// `v2.4.2`.
-    pub(crate) version: String,
-    /// `v1`.
-    pub(crate) api_version: String,
-}
-
 /// The frame of one run of a pod: its namespaces, held by the pause process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sandbox {
@@ -186,17 +175,6 @@ impl Cri {
             .map_err(|source| CriError::Socket { socket: socket.to_owned(), source })?;
         let channel = endpoint.connect_lazy();
         Ok(Cri { socket: socket.to_owned(), channel })
-    }
-
-    /// Which runtime it is.
-    pub(crate) async fn version(&self) -> Result<RuntimeVersion, CriError> {
-        let request = messages::VersionRequest { version: "v1".to_owned() };
-        let answer: messages::VersionResponse = self.ask(&VERSION, request, DEADLINE).await?;
-        Ok(RuntimeVersion {
-            name: answer.runtime_name,
-            version: answer.runtime_version,
-            api_version: answer.runtime_api_version,
-        })
     }
 
     /// All sandboxes, those that have ended included, sorted by pod and age.
@@ -320,8 +298,6 @@ struct Method {
     what: &'static str,
 }
 
-const VERSION: Method =
-    Method { path: "/runtime.v1.RuntimeService/Version", what: "what version it has" };
 const LIST_SANDBOXES: Method =
     Method { path: "/runtime.v1.RuntimeService/ListPodSandbox", what: "which pods it runs" };
 const LIST_CONTAINERS: Method =

@@ -1,6 +1,6 @@
 //! The messages of the runtime interface that the agent sends and reads, with the fields it looks at.
 //!
-//! Declared by hand rather than generated: protobuf passes over the fields that are not declared here, so fourteen small
+//! Declared by hand rather than generated: protobuf passes over the fields that are not declared here, so twelve small
 //! messages do the work of a 2,000-line definition, and no `protoc` is needed to build the agent. Names and numbers are those of the definition.
 //!
 //! Format: <https://github.com/kubernetes/cri-api/blob/v0.36.3/pkg/apis/runtime/v1/api.proto>
@@ -8,22 +8,6 @@
 use std::collections::HashMap;
 
 use prost::Message;
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct VersionRequest {
-    #[prost(string, tag = "1")]
-    pub(super) version: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct VersionResponse {
-    #[prost(string, tag = "2")]
-    pub(super) runtime_name: String,
-    #[prost(string, tag = "3")]
-    pub(super) runtime_version: String,
-    #[prost(string, tag = "4")]
-    pub(super) runtime_api_version: String,
-}
 
 /// Without a filter: everything there is.
 #[derive(Clone, PartialEq, Message)]
