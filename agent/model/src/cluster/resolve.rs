@@ -14,8 +14,8 @@ use crate::names::{
 };
 use crate::node::{
     Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
-    Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, Preload, ProxyMode, Reload, Server,
-    Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
+    Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, PRELOAD_DIRECTORY, Preload,
+    ProxyMode, Reload, Server, Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
 };
 
 /// The frontend that is made for the Kubernetes API.
@@ -23,9 +23,6 @@ pub(super) const API_FRONTEND: &str = "kubernetes-api";
 
 /// What an API server answers when it can serve: <https://kubernetes.io/docs/reference/using-api/health-checks/>.
 const API_READY_PATH: &str = "/readyz";
-
-/// Where preloaded image archives are on a node.
-const PRELOAD_DIRECTORY: &str = "/usr/share/basalt/images";
 
 /// The folder of a certificate that names none.
 const CERTIFICATE_DIRECTORY: &str = "/var/lib/basalt/certificates";
@@ -398,7 +395,12 @@ fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
         max_pods: input.max_pods.0,
         system_reserved_cpu_millicores: input.system_reserved_cpu_millicores.0,
         system_reserved_memory_mebibytes: input.system_reserved_memory_mebibytes.0,
+        kube_reserved_cpu_millicores: input.kube_reserved_cpu_millicores.0,
+        kube_reserved_memory_mebibytes: input.kube_reserved_memory_mebibytes.0,
         container_log_max_mebibytes: input.container_log_max_mebibytes.0,
+        container_log_files: input.container_log_files.0,
+        image_maximum_age_hours: input.image_maximum_age_hours.0,
+        shutdown_grace_seconds: input.shutdown_grace_seconds.0,
     }
 }
 
