@@ -6,7 +6,21 @@ cd "$tree"
 
 mount -t proc -o nosuid,nodev,noexec proc proc
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs sys
-mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup
+if grep -q '^[^:]*:[^:]' /proc/self/cgroup; then
+	# Controllers in hierarchies of version 1, each with its own mount, as systemd calls hybrid.
+	mount -t tmpfs -o nosuid,nodev,noexec,mode=0755 tmpfs sys/fs/cgroup
+	while IFS=: read -r _ controllers _; do
+		name=${controllers#name=}
+		mkdir "sys/fs/cgroup/${name:-unified}"
+		if [ -n "$controllers" ]; then
+			mount -t cgroup -o "nosuid,nodev,noexec,$controllers" cgroup "sys/fs/cgroup/$name"
+		else
+			mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup/unified
+		fi
+	done </proc/self/cgroup
+else
+	mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup
+fi
 # What has no namespace belongs to the host: settings of its kernel are not the machine's to change.
 for path in sys sysrq-trigger irq bus fs; do
 	[ -e "proc/$path" ] || continue
@@ -22,6 +36,21 @@ mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mkdir dev/pts dev/shm
 mount -t devpts -o nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5 devpts dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs dev/shm
+# The kubelet wants these and would change them: the kernel is the host's.
+for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
+	kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
+	file=proc/sys/${setting%=*}
+	[ -e "$file" ] || continue
+	mkdir -p dev/.settings
+	copy=dev/.settings/${file##*/}
+	echo "${setting#*=}" >"$copy"
+	mount --bind "$copy" "$file"
+done
+# An overlay cannot be the upper layer of another, so what containerd unpacks lies beside the tree.
+if [ -d var/lib/containerd ]; then
+	mkdir -p "${0%/*}/containerd"
+	mount --bind "${0%/*}/containerd" var/lib/containerd
+fi
 for device in null zero full random urandom tty; do
 	: >"dev/$device"
 	mount --bind "/dev/$device" "dev/$device"

