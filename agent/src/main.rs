@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`desired`] (what the node is to be), [`observe`] (what it is), [`plan`] (what to change), [`apply`]
 //! (changing it), [`reconcile`] (the loop around them), then [`phase`] and [`status`] (saying how it went).
-//! [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! [`images`] is a task of its own. [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
 
 mod apply;
 mod cli;
 mod commands;
 mod desired;
 mod host;
+mod images;
 mod observe;
 mod phase;
 mod plan;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Arguments, Command};
+use crate::cli::{Arguments, Command, ImagesCommand};
 use crate::commands::CommandError;
 use crate::host::Host;
 
@@ -61,6 +62,9 @@ fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Status { output, watch: false } => commands::status(&host, output).await,
             Command::Status { output, watch: true } => commands::watch(&host, output).await,
             Command::Plan { output } => commands::plan(&host, output),
+            Command::Images { command: ImagesCommand::Import { output } } => {
+                commands::import_images(&host, output)
+            }
             Command::Check { quiet, boot, timeout_seconds } => {
                 let limit =
                     boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));

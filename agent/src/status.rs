@@ -9,6 +9,7 @@ use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
 use crate::host::systemd::{self, UnitSeen};
+use crate::images;
 use crate::phase::Phase;
 use crate::plan::{Step, Why, manifest_path};
 use crate::reconcile::{Survey, survey};
@@ -97,6 +98,8 @@ pub(crate) enum Kind {
     Leftover,
     /// A systemd unit.
     Unit,
+    /// A container image that is baked in, or that every pod needs.
+    Image,
 }
 
 /// How what is seen compares with what is wanted.
@@ -134,7 +137,9 @@ pub(crate) async fn status(host: &Host) -> Status {
     let survey = survey(host);
     let service = service::observe(host);
     let units = UNITS.into_iter().zip(systemd::units(host, &UNITS).await).collect::<Vec<_>>();
-    compose(&survey, service, &units)
+    let mut status = compose(&survey, service, &units);
+    images::add_to(&mut status, host);
+    status
 }
 
 /// Puts the status together.
