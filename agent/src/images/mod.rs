@@ -132,10 +132,18 @@ fn bring_in(host: &Host, store: &Store, image: &Baked) -> Result<(), ImageError>
         return Err(ImageError::Damaged { path: path.clone(), found: contents.archive });
     }
     let wanted = contents.find(&image.digest()).map_err(unusable)?;
-    let file = open()?;
-    store.import(|stdin| archive::rename(file, wanted, &image.names(), stdin))?;
-    let ready = store.ready(std::slice::from_ref(image))?;
-    if image.is_in(&ready) { Ok(()) } else { Err(ImageError::Incomplete) }
+    let take_in = || -> Result<bool, ImageError> {
+        let file = open()?;
+        store.import(|stdin| archive::rename(file, wanted, &image.names(), stdin))?;
+        Ok(image.is_in(&store.ready(std::slice::from_ref(image))?))
+    };
+    if take_in()? {
+        return Ok(());
+    }
+    // containerd takes a blob that it knows for one that it has, also when the file is gone.
+    tracing::warn!(image = %image.reference, "containerd lost a part of the image; taking all of it again");
+    store.forget(contents.blobs())?;
+    if take_in()? { Ok(()) } else { Err(ImageError::Incomplete) }
 }
 
 /// A row about the pause image when the cluster names one that is not baked in: without it no pod starts.

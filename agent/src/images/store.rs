@@ -8,6 +8,7 @@ use std::process::{ChildStdin, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use basalt_image::io::digest::Digest;
 use basalt_image::oci::import::ImportError;
 use camino::Utf8PathBuf;
 
@@ -133,6 +134,15 @@ impl Store {
             (Err(error), true) => Err(StoreError::Refused(error.to_string())),
             (Ok(()), true) => Ok(()),
         }
+    }
+
+    /// Makes containerd forget blobs, so that it takes them again. What runs of them goes on: it is unpacked.
+    pub(super) fn forget(&self, blobs: impl Iterator<Item = Digest>) -> Result<(), StoreError> {
+        for blob in blobs {
+            // One that is not known is forgotten already.
+            self.run(&["content", "delete", &blob.to_string()])?;
+        }
+        Ok(())
     }
 
     /// Unpins what was baked in before and is not any more, and gives the names. The kubelet clears it away when no pod

@@ -33,7 +33,7 @@ pub struct Contents {
     pub archive: Digest,
     /// What `index.json` lists, in its order.
     pub images: Vec<Descriptor>,
-    blobs: BTreeSet<String>,
+    blobs: BTreeSet<Digest>,
 }
 
 /// An archive that no image can be taken from.
@@ -108,7 +108,8 @@ pub fn contents(archive: impl Read) -> Result<Contents, ImportError> {
         } else if name == MARKER.0 {
             is_marked = true;
         } else if let Some(blob) = name.strip_prefix(BLOBS) {
-            blobs.insert(blob.to_owned());
+            // What is not named after a digest is no blob, and nobody asks for it.
+            blobs.extend(Digest::from_hex(blob).ok());
         }
         Ok(())
     })?;
@@ -123,6 +124,11 @@ pub fn contents(archive: impl Read) -> Result<Contents, ImportError> {
 }
 
 impl Contents {
+    /// The blobs it holds, by their names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.blobs.iter().copied()
+    }
+
     /// The image (or the index of images for several architectures) with this digest.
     ///
     /// # Errors
@@ -136,7 +142,7 @@ impl Contents {
                 if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
             ImportError::NoImage { wanted: *digest, offered }
         })?;
-        match self.blobs.contains(&digest.hex()) {
+        match self.blobs.contains(digest) {
             true => Ok(found),
             false => Err(ImportError::NoBlob(*digest)),
         }
