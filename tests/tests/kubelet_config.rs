@@ -45,7 +45,7 @@ impl Node {
             name: "shell",
             tag: "1",
             programs: &[],
-            applets: &["sh", "sleep", "date"],
+            applets: &["sh", "sleep"],
             entrypoint: &["/usr/bin/sh", "-c"],
         };
         let shell = images::make(&recipe, &peer("busybox")?, folder.path()).unwrap();
@@ -89,7 +89,7 @@ spec:
       imagePullPolicy: Never
       args:
         - |
-          trap 'date +%s%N >/stopped/{name}; sleep 1; exit 0' TERM
+          trap 'read up idle </proc/uptime; echo $up >/stopped/{name}; sleep 1; exit 0' TERM
           echo up >/stopped/{name}
           while :; do sleep 1 & wait $!; done
       volumeMounts: [{{name: stopped, mountPath: /stopped}}]
@@ -184,16 +184,9 @@ fn the_kubelet_takes_every_word_and_lets_nobody_in() {
     }
     let listening = machine.output(&["ss", "-ltnH"]).unwrap();
     assert!(listening.contains("127.0.0.1:10250 "), "{listening}");
-
-    // Why there is a CA: without one it does not start.
-    drop_in(&machine, "authentication: {x509: {clientCAFile: ''}}\n");
-    machine.output(&["systemctl", "restart", "--no-block", "kubelet"]).unwrap();
-    let refused =
-        || journal(&machine).contains("no authentication method configured").then_some(());
-    until("the kubelet to refuse", LIMIT, refused).unwrap();
 }
 
-/// Failure mode 21, and who is stopped when: pods outlive the kubelet's restart, and end in order with the machine.
+/// Pods outlive the kubelet's restart, and end in order with the machine.
 #[test]
 fn pods_outlive_the_kubelet_and_stop_in_order() {
     let Some(node) = Node::new() else { return };
@@ -228,10 +221,9 @@ fn pods_outlive_the_kubelet_and_stop_in_order() {
     let tree = machine.poweroff().unwrap();
     let stopped = |name: &str| {
         let text = tree.read(&format!("/var/lib/stopped/{name}")).unwrap();
-        text.trim().parse::<u128>().unwrap_or_else(|_| panic!("{name} was not told: {text}"))
+        text.trim().parse::<f64>().unwrap_or_else(|_| panic!("{name} was not told: {text}"))
     };
     let times = ["plain", "address", "balancer"].map(stopped);
     // Each took a second to end, and the next was told after that.
-    let second = 900_000_000;
-    assert!(times[0] + second < times[1] && times[1] + second < times[2], "{times:?}");
+    assert!(times[0] + 0.9 < times[1] && times[1] + 0.9 < times[2], "{times:?}");
 }
