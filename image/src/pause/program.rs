@@ -88,7 +88,8 @@ const ARM64: [&[u8]; 22] = [
     b"\x01\x00\x00\xd4", // svc #0
 ];
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
