@@ -2,17 +2,33 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use basalt_static_pods::CONFIG_DIRECTORY;
 use rustix::io::Errno;
+use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use crate::host::Host;
 use crate::host::files::{
     self, Attributes, POD_CONFIG_LABEL, ensure_directory, ensure_own_directory,
 };
+use crate::host::generations;
 use crate::host::ledger::LEDGER_PATH;
-use crate::plan::{DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode};
+use crate::host::runs::{LocalPod, Watching};
+use crate::host::{service, systemd};
+use crate::plan::{
+    Departure, DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode,
+};
+use crate::reload::{self, NewFile, ReloadError};
+use crate::replace::stopping::{Stopping, Verdict};
+
+/// How long a pod may take to stop: more than the 40 s that our own pods are given to end connections. A pod that takes
+/// longer is waited for again in the next round; nothing takes its place until then.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two looks at a pod that stops: short beside the half second that a pod takes to start.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of the steps of one round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,15 +62,28 @@ impl Failure {
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step}")]
-pub(crate) struct ApplyError {
-    step: String,
-    source: io::Error,
+pub(crate) enum ApplyError {
+    #[error("cannot {step}")]
+    Change { step: String, source: io::Error },
+    #[error("pod {pod} has not stopped after {} s: {left}", STOP_LIMIT.as_secs())]
+    StillThere { pod: String, left: String },
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
 }
 
 impl ApplyError {
     fn hint(&self) -> Option<&'static str> {
-        match Errno::from_io_error(&self.source) {
+        let source = match self {
+            ApplyError::Change { source, .. } => source,
+            ApplyError::Reload(error) => return error.hint(),
+            ApplyError::StillThere { .. } => {
+                return Some(
+                    "the agent goes on waiting; look at `journalctl -u kubelet`, and restart the kubelet when it hangs \
+                     (`systemctl restart kubelet`): running pods stay",
+                );
+            }
+        };
+        match Errno::from_io_error(source) {
             Some(Errno::NOSPC | Errno::DQUOT) => Some(
                 "free space; the agent tries again by itself and keeps what is there until then",
             ),
@@ -77,16 +106,84 @@ impl ApplyError {
 ///
 /// # Errors
 /// What was there is intact.
-pub(crate) fn apply(step: &Step, host: &Host) -> Result<(), ApplyError> {
-    act(step, host).map_err(|source| ApplyError { step: step.to_string(), source })
+async fn apply(
+    step: &Step,
+    host: &Host,
+    should_stop: &mut impl AsyncFnMut() -> bool,
+) -> Result<Done, ApplyError> {
+    match step {
+        Step::ConfirmStopped { pod, run, .. } => {
+            return confirm_stopped(pod, run, host, should_stop).await;
+        }
+        Step::RestartKubelet { path, .. } => {
+            return match systemd::restart(host, path).await {
+                Ok(()) => Ok(Done::Yes),
+                Err(source) => Err(ApplyError::Change { step: step.to_string(), source }),
+            };
+        }
+        Step::Reload { pod, files, run, .. } => {
+            // It takes less than the watchdog's time, and more than half of it at worst.
+            service::notify(&[NotifyState::Watchdog]);
+            let new: Vec<NewFile<'_>> = (files.iter())
+                .map(|file| NewFile {
+                    path: &file.path,
+                    contents: &file.contents,
+                    attributes: for_pods(host, file.mode),
+                })
+                .collect();
+            reload::reload(host, pod.as_str(), run, &new).await?;
+            return Ok(Done::Yes);
+        }
+        _ => {}
+    }
+    match act(step, host) {
+        Ok(()) => Ok(Done::Yes),
+        Err(source) => Err(ApplyError::Change { step: step.to_string(), source }),
+    }
+}
+
+/// Whether a step was carried out.
+enum Done {
+    Yes,
+    /// The service is to stop, and the step can wait.
+    Stopped,
+}
+
+async fn confirm_stopped(
+    pod: &str,
+    run: &LocalPod,
+    host: &Host,
+    should_stop: &mut impl AsyncFnMut() -> bool,
+) -> Result<Done, ApplyError> {
+    let start = Instant::now();
+    let watching = Watching::new(host, run);
+    let mut stopping = Stopping::default();
+    loop {
+        let look = watching.look().await;
+        let left = match stopping.judge(&look, start.elapsed()) {
+            Verdict::Stopped => return Ok(Done::Yes),
+            Verdict::NotYet(left) => left,
+        };
+        if start.elapsed() >= STOP_LIMIT {
+            return Err(ApplyError::StillThere { pod: pod.to_owned(), left });
+        }
+        if should_stop().await {
+            return Ok(Done::Stopped);
+        }
+        // Waiting for a pod is the loop going round.
+        service::notify(&[NotifyState::Watchdog]);
+        sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// What a file or folder has that containers read.
+fn for_pods(host: &Host, mode: u32) -> Attributes {
+    Attributes { mode, owner: host.owner, label: host.labels.then_some(POD_CONFIG_LABEL) }
 }
 
 fn act(step: &Step, host: &Host) -> io::Result<()> {
     let with_mode = |mode: u32| Attributes { mode, owner: host.owner, label: None };
-    let for_pods = |mode: u32| Attributes {
-        label: host.labels.then_some(POD_CONFIG_LABEL),
-        ..with_mode(mode)
-    };
+    let for_pods = |mode: u32| for_pods(host, mode);
     let path = host.path(step.path());
     match step {
         Step::SetLedgerAside { .. } => {
@@ -115,10 +212,14 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         Step::WriteLedger { ledger, .. } => {
             files::replace(&path, ledger.to_json().as_bytes(), with_mode(STATE_MODE))
         }
+        Step::KeepGeneration { set, .. } => generations::keep(host, set),
+        Step::ForgetGeneration { path } => generations::forget(host, path),
         Step::RemoveLeftover { .. }
         | Step::RemoveManifest { .. }
         | Step::RemoveConfigFile { .. } => files::remove(&path),
         Step::RemoveConfigDirectory { .. } => files::remove_directory(&path),
+        // These take time, so they are not done here.
+        Step::ConfirmStopped { .. } | Step::Reload { .. } | Step::RestartKubelet { .. } => Ok(()),
         Step::Quarantine { to, .. } => files::move_into(&path, &host.real(to)).map(drop),
         Step::WriteConfigFile { mode, contents, .. } => {
             files::replace(&path, contents.as_bytes(), for_pods(*mode))
@@ -150,15 +251,22 @@ pub(crate) async fn apply_all(
             outcome.failures.push(Failure { path, message, hint: None });
             continue;
         }
-        match apply(step, host) {
-            Ok(()) => {
+        match apply(step, host, &mut should_stop).await {
+            Ok(Done::Yes) => {
                 outcome.done += 1;
                 tracing::info!(path = step.path(), "{step}");
+            }
+            Ok(Done::Stopped) => {
+                outcome.stopped = true;
+                break;
             }
             Err(error) => {
                 ruled_out.note_failure(step);
                 let hint = error.hint().map(str::to_owned);
-                let message = format!("{error}: {}", error.source);
+                let message = match &error {
+                    ApplyError::Change { source, .. } => format!("{error}: {source}"),
+                    ApplyError::StillThere { .. } | ApplyError::Reload(_) => error.to_string(),
+                };
                 outcome.failures.push(Failure { path, message, hint });
             }
         }
@@ -177,6 +285,8 @@ struct RuledOut {
     directories: BTreeSet<String>,
     /// Pods whose config files are not all in place, or whose manifest is not.
     pods: BTreeSet<String>,
+    /// Pods whose last run may not have ended: a second one beside it would fight with it.
+    running: BTreeSet<String>,
 }
 
 impl RuledOut {
@@ -192,8 +302,27 @@ impl RuledOut {
         }
         let pod_of_file = pod_of_config_path(step.path());
         match step {
-            Step::WriteConfigFile { .. } | Step::WriteManifest { .. } if self.removal => {
+            Step::WriteConfigFile { .. } | Step::WriteManifest { .. } | Step::Reload { .. }
+                if self.removal =>
+            {
                 Some("a pod that is to be gone could not be removed")
+            }
+            Step::WriteManifest { pod, .. } if self.running.contains(pod.as_str()) => {
+                Some("its last run has not stopped")
+            }
+            Step::ConfirmStopped { pod, .. } if self.running.contains(pod) => {
+                Some("its manifest is still there")
+            }
+            Step::RemoveManifest { reason: Departure::Replaced, .. } if self.removal => {
+                Some("a pod that is to be gone could not be removed")
+            }
+            Step::RemoveManifest { pod, reason: Departure::Replaced, .. }
+                if self.pods.contains(pod) =>
+            {
+                Some("its config files are not all in place")
+            }
+            Step::Reload { pod, .. } if self.pods.contains(pod.as_str()) => {
+                Some("its config folder is not in place")
             }
             Step::WriteManifest { pod, .. } if self.pods.contains(pod.as_str()) => {
                 Some("its config files are not all in place")
@@ -202,13 +331,14 @@ impl RuledOut {
                 Some("a pod that is to be gone could not be removed")
             }
             Step::RemoveConfigFile { .. } | Step::RemoveConfigDirectory { .. }
-                if pod_of_file.is_some_and(|pod| self.pods.contains(pod)) =>
+                if pod_of_file
+                    .is_some_and(|pod| self.pods.contains(pod) || self.running.contains(pod)) =>
             {
                 Some("the pod that mounts it is not up to date")
             }
             // Names of things that may still be there have to stay on record.
             Step::WriteLedger { when: LedgerMoment::Settled, .. }
-                if self.removal || !self.pods.is_empty() =>
+                if self.removal || !self.pods.is_empty() || !self.running.is_empty() =>
             {
                 Some("not everything is in place")
             }
@@ -216,9 +346,14 @@ impl RuledOut {
             | Step::EnsureDirectory { .. }
             | Step::KeepNode { .. }
             | Step::WriteLedger { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. }
             | Step::WriteConfigFile { .. }
@@ -228,15 +363,26 @@ impl RuledOut {
 
     fn note_failure(&mut self, step: &Step) {
         match step {
-            Step::SetLedgerAside { .. } | Step::KeepNode { .. } => self.record = true,
+            Step::SetLedgerAside { .. } | Step::KeepNode { .. } | Step::KeepGeneration { .. } => {
+                self.record = true;
+            }
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => self.record = true,
             Step::EnsureDirectory { role: DirectoryRole::State, .. } => self.record = true,
             Step::EnsureDirectory { path, .. } => {
                 self.directories.insert(path.clone());
                 self.pods.extend(pod_of_config_path(path).map(str::to_owned));
             }
-            Step::RemoveManifest { .. } => self.removal = true,
-            Step::WriteConfigFile { pod, .. } | Step::WriteManifest { pod, .. } => {
+            Step::RemoveManifest { pod, reason, .. } => {
+                self.running.insert(pod.clone());
+                self.removal |= *reason == Departure::Gone;
+            }
+            Step::ConfirmStopped { pod, departure, .. } => {
+                self.running.insert(pod.clone());
+                self.removal |= *departure == Some(Departure::Gone);
+            }
+            Step::WriteConfigFile { pod, .. }
+            | Step::Reload { pod, .. }
+            | Step::WriteManifest { pod, .. } => {
                 self.pods.insert(pod.to_string());
             }
             Step::RemoveConfigFile { path } => {
@@ -245,6 +391,8 @@ impl RuledOut {
             }
             Step::RemoveConfigDirectory { .. }
             | Step::WriteLedger { when: LedgerMoment::Settled, .. }
+            | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. } => {}
         }

@@ -52,10 +52,18 @@ pub(crate) enum Command {
     /// node. Settings are JSON files with these keys, shown with their defaults:
     ///
     ///   {"reconcile": {"interval_seconds": 60, "settle_milliseconds": 200, "retry_limit_seconds": 60},
-    ///    "manifests": {"strangers": "report"}, "log": {"level": "info"}}
+    ///    "manifests": {"strangers": "report"},
+    ///    "generations": {"deadline_seconds": 120, "settle_seconds": 10, "boots": 3, "proof": "probes", "stuck_seconds": 60},
+    ///    "log": {"level": "info"}}
     ///
     /// `manifests.strangers` says what happens to files in the static pod directory that are not the agent's: `report`
     /// leaves them alone, `quarantine` moves them to /var/lib/basalt/quarantine.
+    ///
+    /// A new generation of pods is on trial until every probe has been good for `generations.settle_seconds` without a
+    /// break. When that has not happened after `generations.deadline_seconds`, or in `generations.boots` boots, the last
+    /// good generation returns, and the failed one is not tried again until node.json changes. `generations.proof: none`
+    /// commits a generation once it is written, for nodes whose pods somebody else watches. A pod that has not ended
+    /// `generations.stuck_seconds` after its grace period makes the agent start the kubelet anew, once.
     #[command(verbatim_doc_comment)]
     Run,
 

@@ -12,7 +12,7 @@ use crate::desired::{Acceptance, Problem};
 use crate::host::service::unix_seconds;
 use crate::host::watch::Watcher;
 use crate::host::{Host, RUN_DIRECTORY};
-use crate::reconcile::{self, survey};
+use crate::reconcile::{self, survey_as_reported};
 use crate::show;
 use crate::status::{self, Item, Status};
 use crate::{images, settings, telemetry};
@@ -58,7 +58,7 @@ pub(crate) async fn run(host: &Host) -> Outcome {
 
 /// `basalt-agent plan`
 pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
-    let survey = survey(host);
+    let survey = survey_as_reported(host);
     let Some(desired) = &survey.decision.desired else {
         let problem = survey.decision.problem.as_ref();
         let text = |of: fn(&Problem) -> String| problem.map(of).unwrap_or_default();
@@ -101,7 +101,7 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
     let redraw = output == StatusOutput::Table && io::stdout().is_terminal();
     loop {
         watcher.forget();
-        let mut directories = survey(host).directories(host);
+        let mut directories = survey_as_reported(host).directories(host);
         directories.insert(host.real(RUN_DIRECTORY));
         // What cannot be watched is looked at by the timer.
         let _ = watcher.watch(&directories);
@@ -123,13 +123,22 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
     }
 }
 
-/// Whether nothing but the time of the last round differs.
+/// Whether nothing but the times differs at which somebody looked.
 fn is_same(before: &Status, after: &Status) -> bool {
     let timeless = |status: &Status| {
         let mut status = status.clone();
         if let Some(report) = &mut status.service.report {
             report.rounds = 0;
             report.last_round_unix_seconds = 0;
+            if let Some(health) = &mut report.evidence.health {
+                health.good_milliseconds = None;
+                health.probes.iter_mut().for_each(|probe| probe.asked_unix_seconds = 0);
+            }
+        }
+        let generations = &mut status.generations;
+        generations.probes.iter_mut().for_each(|probe| probe.asked_unix_seconds = 0);
+        if let Some(trial) = &mut generations.trial {
+            trial.seconds_left = 0;
         }
         status
     };

@@ -4,14 +4,19 @@
 //! was accepted already; whenever `node.json` cannot be obeyed, the copy of the last accepted one is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use basalt_model::node::{NODE_JSON_PATH, Node, NodeJsonError};
 use basalt_static_pods::{CONFIG_DIRECTORY, StaticPod};
+use serde::Serialize;
 
+use crate::generation::record::Generations;
+use crate::generation::{PodSet, PodSetId};
 use crate::host::ACCEPTED_NODE_PATH;
 use crate::host::ledger::{Accepted, LedgerSeen};
 use crate::host::look::sha256;
 use crate::host::manifests::pod_identity;
+use crate::probe::Lingering;
 
 /// What the decision is made from.
 #[derive(Clone, Debug)]
@@ -49,11 +54,77 @@ pub(crate) struct Desired {
     pub(crate) node: Node,
     /// The text the node was read from; becomes the accepted copy.
     pub(crate) text: String,
-    /// Its digest.
-    pub(crate) sha256: String,
     /// Sorted by name.
     pub(crate) pods: Vec<StaticPod>,
     pub(crate) acceptance: Acceptance,
+    pub(crate) record: Record,
+}
+
+/// What is to be on record before the node is made what it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// What is accepted: not always what the node is to be, since a set that failed its trial stays accepted.
+    pub(crate) accepted: Accepted,
+    /// The text that is accepted.
+    pub(crate) text: String,
+    pub(crate) generations: Generations,
+    /// The set that has to be kept on disk first.
+    pub(crate) keep: Option<PodSet>,
+    /// What the record says that it did not say before.
+    pub(crate) turn: Option<Turn>,
+    /// The pod that is stuck, and for which the kubelet is started anew.
+    pub(crate) stuck: Option<Lingering>,
+}
+
+/// A turn in the life of a pod set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "turn", rename_all = "kebab-case")]
+pub(crate) enum Turn {
+    /// Its trial begins.
+    Begin { set: PodSetId },
+    /// It is proven.
+    Commit { set: PodSetId },
+    /// It failed; another one returns.
+    Return { from: PodSetId, to: PodSetId, reasons: Vec<String> },
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Turn::Begin { set } => write!(f, "begin the trial of generation {set}"),
+            Turn::Commit { set } => write!(f, "commit generation {set}"),
+            Turn::Return { from, to, reasons } => {
+                let reasons = reasons.join("; ");
+                write!(f, "return from generation {from} to generation {to}: {reasons}")
+            }
+        }
+    }
+}
+
+impl Desired {
+    /// What a node is to be when nothing is known of generations yet.
+    pub(crate) fn new(
+        node: Node,
+        text: String,
+        pods: Vec<StaticPod>,
+        acceptance: Acceptance,
+    ) -> Desired {
+        let accepted = Accepted { generation: node.generation, sha256: sha256(text.as_bytes()) };
+        let record = Record {
+            accepted,
+            text: text.clone(),
+            generations: Generations::default(),
+            keep: None,
+            turn: None,
+            stuck: None,
+        };
+        Desired { node, text, pods, acceptance, record }
+    }
+
+    /// Its pod set.
+    pub(crate) fn set(&self) -> PodSet {
+        PodSet::new(self.node.generation, self.text.clone(), self.pods.clone())
+    }
 }
 
 /// Where a desired node stands with the generation rule.
@@ -165,7 +236,7 @@ pub(crate) fn decide<E: std::fmt::Display>(
             let desired = copy.and_then(|(node, text)| {
                 let pods = pods(&node).ok()?;
                 let acceptance = recorded(&node, &text, &inputs.ledger);
-                Some(Desired { node, sha256: sha256(text.as_bytes()), text, pods, acceptance })
+                Some(Desired::new(node, text, pods, acceptance))
             });
             Decision { desired, problem: Some(problem), accepted }
         }
@@ -225,13 +296,7 @@ fn judge(
     inputs: &Inputs,
 ) -> Result<Desired, Problem> {
     let digest = sha256(text.as_bytes());
-    let desired = |node, text, sha256, acceptance| Desired {
-        node,
-        text,
-        sha256,
-        pods: Vec::new(),
-        acceptance,
-    };
+    let desired = |node, text, acceptance| Desired::new(node, text, Vec::new(), acceptance);
     // Two machines that hold one node's addresses would take each other's network down.
     if let Some((accepted, _)) = copy {
         let name = |node: &Node| format!("{}/{}", node.cluster, node.name);
@@ -246,7 +311,7 @@ fn judge(
                 // The copy is lost: accept the same thing once more.
                 None => Acceptance::New,
             };
-            return Ok(desired(node, text, digest, acceptance));
+            return Ok(desired(node, text, acceptance));
         }
         if node.generation < accepted.generation {
             let (offered, accepted) = (node.generation, accepted.generation);
@@ -258,7 +323,7 @@ fn judge(
                 Some((copied, copied_text)) if *copied == node => {
                     let acceptance = recorded(copied, copied_text, &inputs.ledger);
                     let text = copied_text.clone();
-                    Ok(desired(node, text, accepted.sha256.clone(), acceptance))
+                    Ok(desired(node, text, acceptance))
                 }
                 _ => Err(Problem::OtherContent {
                     generation: node.generation,
@@ -270,13 +335,13 @@ fn judge(
     }
     match &inputs.ledger {
         LedgerSeen::Missing | LedgerSeen::Known(_) | LedgerSeen::Broken(_) => {
-            Ok(desired(node, text, digest, Acceptance::New))
+            Ok(desired(node, text, Acceptance::New))
         }
         // With a copy there is an accepted state to keep; without one there is something to look at, at least.
         LedgerSeen::Unreadable(reason) if accepted.is_some() => {
             Err(Problem::NoRecord { reason: reason.clone() })
         }
-        LedgerSeen::Unreadable(_) => Ok(desired(node, text, digest, Acceptance::Unverified)),
+        LedgerSeen::Unreadable(_) => Ok(desired(node, text, Acceptance::Unverified)),
     }
 }
 

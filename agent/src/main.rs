@@ -1,19 +1,24 @@
 //! The systemd service on every node: takes a node and its host, gives the host, changed.
 //!
-//! Reading order: [`desired`] (what the node is to be), [`observe`] (what it is), [`plan`] (what to change), [`apply`]
-//! (changing it), [`reconcile`] (the loop around them), then [`phase`] and [`status`] (saying how it went).
-//! [`images`] is a task of its own. [`desired`], [`plan`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! Reading order: [`desired`] (what the node is to be), [`generation`] (which set of pods it may have), [`observe`] (what
+//! it is), [`plan`] (what to change), [`apply`] (changing it), [`probe`] (whether that did it good), [`reconcile`] (the
+//! loop around them), then [`phase`] and [`status`] (saying how it went). [`images`] is a task of its own. [`desired`], [`generation`], [`plan`],
+//! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
 
 mod apply;
 mod cli;
 mod commands;
 mod desired;
+mod generation;
 mod host;
 mod images;
 mod observe;
 mod phase;
 mod plan;
+mod probe;
 mod reconcile;
+mod reload;
+mod replace;
 mod settings;
 mod show;
 mod status;

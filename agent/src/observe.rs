@@ -1,6 +1,6 @@
 //! What the node is: looks once at everything a round depends on, and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use basalt_model::node::NODE_JSON_PATH;
@@ -9,6 +9,7 @@ use camino::Utf8Path;
 
 use crate::desired::{Desired, Inputs, TextSeen};
 use crate::host::files::is_temporary_name;
+use crate::host::generations::SetsSeen;
 use crate::host::ledger::{self, BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{self, Entry, ReadAs};
 use crate::host::{ACCEPTED_NODE_PATH, Host, Owner, STATE_DIRECTORY};
@@ -26,6 +27,8 @@ pub(crate) struct Observed {
     pub(crate) hidden: BTreeMap<String, String>,
     /// Temporary files of ours that an interrupted agent left behind.
     pub(crate) leftovers: Vec<String>,
+    /// The names of the folders that hold pod sets, or were to.
+    pub(crate) generations: BTreeSet<String>,
     /// Who should own what the agent writes.
     pub(crate) owner: Owner,
     /// Whether pod config files are to have a SELinux label.
@@ -82,19 +85,26 @@ fn text(host: &Host, path: &str) -> TextSeen {
 }
 
 /// Looks at the host. `desired` says which directory the kubelet reads; without it there is little to look at.
-pub(crate) fn observe(host: &Host, ledger: &LedgerSeen, desired: Option<&Desired>) -> Observed {
+pub(crate) fn observe(
+    host: &Host,
+    ledger: &LedgerSeen,
+    sets: &SetsSeen,
+    desired: Option<&Desired>,
+) -> Observed {
     let mut looking = Looking {
         host,
         seen: Observed {
             entries: BTreeMap::new(),
             hidden: BTreeMap::new(),
             leftovers: Vec::new(),
+            generations: BTreeSet::new(),
             owner: host.owner,
             labels: host.labels,
         },
     };
     looking.look_at(STATE_DIRECTORY, ReadAs::Bytes);
     looking.leftovers_in(STATE_DIRECTORY);
+    looking.seen.generations = sets.by_name.keys().cloned().collect();
     looking.look_at(BROKEN_LEDGER_PATH, ReadAs::Bytes);
     looking.tree(CONFIG_DIRECTORY, 0);
     if let Some(desired) = desired {

@@ -2,6 +2,10 @@
 //!
 //! Steps are in the order in which they are safe, whenever the agent is interrupted: first the record, then the manifests
 //! that go, then what comes, each config file before the manifest that mounts it, and the config files that go last.
+//! How one pod follows another is in [`manifests`], how a pod takes a new config while it runs in [`reloads`].
+
+mod manifests;
+mod reloads;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,10 +14,14 @@ use basalt_model::names::PodName;
 use basalt_static_pods::{CONFIG_DIRECTORY, ConfigFile, StaticPod};
 use serde::Serialize;
 
-use crate::desired::{Acceptance, Desired};
+use crate::desired::{Acceptance, Desired, Turn};
+use crate::generation::PodSet;
 use crate::host::files::POD_CONFIG_LABEL;
-use crate::host::ledger::{Accepted, BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
+use crate::host::generations::{self, GENERATIONS_DIRECTORY};
+use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, Ledger, LedgerSeen};
 use crate::host::look::{Contents, Entry, FileSeen, sha256};
+use crate::host::runs::LocalPod;
+use crate::host::systemd::KUBELET_UNIT;
 use crate::host::{ACCEPTED_NODE_PATH, QUARANTINE_DIRECTORY, STATE_DIRECTORY};
 use crate::observe::Observed;
 use crate::settings::Strangers;
@@ -63,15 +71,41 @@ pub(crate) enum Step {
     WriteLedger {
         path: String,
         when: LedgerMoment,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        turn: Option<Turn>,
         #[serde(skip)]
         ledger: Ledger,
     },
+    /// Keep a copy of a pod set, so that it can return.
+    KeepGeneration {
+        path: String,
+        #[serde(skip)]
+        set: PodSet,
+    },
+    /// Start the kubelet anew, since a pod does not end. Running pods stay.
+    RestartKubelet {
+        /// The kubelet's unit.
+        path: String,
+        pod: String,
+        sandbox: String,
+    },
+    /// Remove the copy of a pod set that is not kept any more.
+    ForgetGeneration { path: String },
     /// Remove a temporary file that an interrupted agent left behind.
     RemoveLeftover { path: String },
     /// Move a stranger out of the static pod directory.
     Quarantine { path: String, to: String },
-    /// Remove the manifest of a static pod that is to be gone; the kubelet stops it.
-    RemoveManifest { path: String },
+    /// Remove the manifest of a static pod; the kubelet stops it.
+    RemoveManifest { path: String, pod: String, reason: Departure },
+    /// Wait until nothing is left of a static pod that the next one would meet.
+    ConfirmStopped {
+        path: String,
+        pod: String,
+        /// Why its manifest was removed, when that was done in this round.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        departure: Option<Departure>,
+        run: LocalPod,
+    },
     /// Remove a config file that is to be gone.
     RemoveConfigFile { path: String },
     /// Remove a folder of config files that has become empty.
@@ -85,10 +119,20 @@ pub(crate) enum Step {
         contents: String,
         reason: Why,
     },
+    /// Write config files of a pod that runs, and have it take them without a restart.
+    Reload {
+        /// The folder of its config files.
+        path: String,
+        pod: PodName,
+        files: Vec<ReloadedFile>,
+        run: LocalPod,
+    },
     /// Write the manifest of a static pod; the kubelet starts it.
     WriteManifest {
         path: String,
         pod: PodName,
+        /// The UID of the run it starts.
+        uid: String,
         #[serde(skip)]
         contents: String,
         reason: Why,
@@ -115,6 +159,35 @@ pub(crate) enum LedgerMoment {
     Settled,
 }
 
+/// A config file that a running pod is to take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ReloadedFile {
+    pub(crate) path: String,
+    pub(crate) mode: u32,
+    #[serde(skip)]
+    pub(crate) contents: String,
+    pub(crate) reason: Why,
+}
+
+/// Why the manifest of a static pod is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Departure {
+    /// The pod is to be gone.
+    Gone,
+    /// Another manifest takes its place.
+    Replaced,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Departure::Gone => "its pod is to be gone",
+            Departure::Replaced => "its pod is replaced",
+        })
+    }
+}
+
 /// Why something is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -129,6 +202,7 @@ pub(crate) enum Why {
     Changed,
     /// Somebody else's file has the name of one of ours; it becomes ours.
     Adopt,
+
     /// Something that is no file, or no directory, is in its place.
     Kind { seen: String },
     /// Its permission bits are wrong.
@@ -185,9 +259,14 @@ impl Step {
             | Step::EnsureDirectory { path, .. }
             | Step::KeepNode { path, .. }
             | Step::WriteLedger { path, .. }
+            | Step::KeepGeneration { path, .. }
+            | Step::ForgetGeneration { path }
+            | Step::RestartKubelet { path, .. }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
-            | Step::RemoveManifest { path }
+            | Step::RemoveManifest { path, .. }
+            | Step::ConfirmStopped { path, .. }
+            | Step::Reload { path, .. }
             | Step::RemoveConfigFile { path }
             | Step::RemoveConfigDirectory { path }
             | Step::WriteConfigFile { path, .. }
@@ -204,11 +283,27 @@ impl Step {
             Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }
             | Step::WriteLedger { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
             | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::RemoveConfigFile { .. }
             | Step::RemoveConfigDirectory { .. } => None,
+        }
+    }
+
+    /// Why the file at `path` is written, if this step writes it.
+    pub(crate) fn why_written(&self, path: &str) -> Option<&Why> {
+        match self {
+            Step::Reload { files, .. } => {
+                files.iter().find(|file| file.path == path).map(|file| &file.reason)
+            }
+            other if other.path() == path => other.why(),
+            _ => None,
         }
     }
 }
@@ -221,6 +316,12 @@ impl fmt::Display for Step {
                 write!(f, "make directory {path}: {reason}")
             }
             Step::KeepNode { generation, .. } => write!(f, "accept generation {generation}"),
+            Step::KeepGeneration { path, .. } => write!(f, "keep a copy as {path}"),
+            Step::RestartKubelet { pod, .. } => {
+                write!(f, "restart the kubelet, since pod {pod} does not end")
+            }
+            Step::ForgetGeneration { path } => write!(f, "remove the old copy {path}"),
+            Step::WriteLedger { turn: Some(turn), .. } => turn.fmt(f),
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => {
                 f.write_str("record what is about to be written")
             }
@@ -229,11 +330,25 @@ impl fmt::Display for Step {
             }
             Step::RemoveLeftover { path } => write!(f, "remove left-over {path}"),
             Step::Quarantine { path, to } => write!(f, "move stranger {path} to {to}"),
-            Step::RemoveManifest { path } => write!(f, "remove manifest {path}"),
+            Step::RemoveManifest { path, reason, .. } => {
+                write!(f, "remove manifest {path}: {reason}")
+            }
+            Step::ConfirmStopped { pod, .. } => write!(f, "wait until pod {pod} has stopped"),
             Step::RemoveConfigFile { path } => write!(f, "remove config file {path}"),
             Step::RemoveConfigDirectory { path } => write!(f, "remove empty folder {path}"),
             Step::WriteConfigFile { path, reason, .. } => {
                 write!(f, "write config file {path}: {reason}")
+            }
+            Step::Reload { pod, files, .. } if files.is_empty() => {
+                write!(f, "reload pod {pod}: it was interrupted")
+            }
+            Step::Reload { pod, files, .. } => {
+                write!(f, "reload pod {pod}")?;
+                for (index, file) in files.iter().enumerate() {
+                    let before = if index == 0 { " with" } else { "," };
+                    write!(f, "{before} {}: {}", file.path, file.reason)?;
+                }
+                Ok(())
             }
             Step::WriteManifest { path, reason, .. } => {
                 write!(f, "write manifest {path}: {reason}")
@@ -257,11 +372,13 @@ pub(crate) fn plan(
     let planning = Planning::new(desired, ledger, observed);
     let strangers = strangers(desired, &planning.own, observed);
     let mut steps = planning.record();
+    steps.extend(planning.kubelet_restart());
     steps.extend(planning.quarantine(&strangers, policy));
     steps.extend(planning.manifest_removals());
     steps.extend(planning.writes());
     steps.extend(planning.config_removals());
     steps.extend(planning.settled_record());
+    steps.extend(planning.forgotten());
     Plan { steps, strangers }
 }
 
@@ -277,9 +394,8 @@ struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     fn new(desired: &'a Desired, ledger: &'a LedgerSeen, observed: &'a Observed) -> Planning<'a> {
-        let accepted =
-            Accepted { generation: desired.node.generation, sha256: desired.sha256.clone() };
-        let mut settled = Ledger::new(accepted);
+        let mut settled = Ledger::new(desired.record.accepted.clone());
+        settled.generations = Box::new(desired.record.generations.clone());
         for pod in &desired.pods {
             settled.manifests.insert(manifest_path(desired, pod));
             let paths = pod.files.iter().map(|file| file.path.to_string());
@@ -290,7 +406,12 @@ impl<'a> Planning<'a> {
             own.manifests.extend(known.manifests.iter().cloned());
             own.config_files.extend(known.config_files.iter().cloned());
         }
-        Planning { desired, ledger, observed, settled, own }
+        let mut planning = Planning { desired, ledger, observed, settled, own };
+        planning.own.reloads = planning.reloads();
+        let runs = planning.runs();
+        planning.settled.runs.clone_from(&runs);
+        planning.own.runs = runs;
+        planning
     }
 
     /// What is recorded before anything is touched.
@@ -307,13 +428,19 @@ impl<'a> Planning<'a> {
         if let LedgerSeen::Broken(_) = self.ledger {
             steps.push(Step::SetLedgerAside { path: BROKEN_LEDGER_PATH.to_owned() });
         }
+        let record = &self.desired.record;
         if is_new {
             steps.push(Step::KeepNode {
                 path: ACCEPTED_NODE_PATH.to_owned(),
-                generation: self.desired.node.generation,
-                sha256: self.desired.sha256.clone(),
-                text: self.desired.text.clone(),
+                generation: record.accepted.generation,
+                sha256: record.accepted.sha256.clone(),
+                text: record.text.clone(),
             });
+        }
+        // Before the record that speaks of it.
+        if let Some(set) = &record.keep {
+            let path = generations::path_of(&set.id);
+            steps.push(Step::KeepGeneration { path, set: set.clone() });
         }
         if self.ledger.known() != Some(&self.own) {
             steps.push(self.write_ledger(LedgerMoment::Ahead, &self.own));
@@ -334,13 +461,6 @@ impl<'a> Planning<'a> {
         let directory = self.directory(QUARANTINE_DIRECTORY, DirectoryRole::Quarantine);
         moves.splice(0..0, directory);
         moves
-    }
-
-    fn manifest_removals(&self) -> Vec<Step> {
-        (self.own.manifests.difference(&self.settled.manifests))
-            .filter(|path| self.observed.entry(path).is_some())
-            .map(|path| Step::RemoveManifest { path: path.clone() })
-            .collect()
     }
 
     /// The config files that are to go and are still there. A folder in the place of one is not it.
@@ -411,19 +531,16 @@ impl<'a> Planning<'a> {
             steps.extend(self.directory(&folder, DirectoryRole::Config));
         }
         for pod in &self.desired.pods {
-            for file in &pod.files {
-                steps.extend(self.config_file(pod, file));
+            let writes: Vec<Step> =
+                pod.files.iter().filter_map(|file| self.config_file(pod, file)).collect();
+            match self.reload(pod, &writes) {
+                Some(reload) => steps.push(reload),
+                None => steps.extend(writes),
             }
         }
         let directory = self.desired.node.kubelet.static_pod_directory.as_str();
         steps.extend(self.directory(directory, DirectoryRole::Manifests));
-        for pod in &self.desired.pods {
-            let path = manifest_path(self.desired, pod);
-            if let Some(reason) = self.differs(&path, &pod.manifest, MANIFEST_MODE, None) {
-                let contents = pod.manifest.clone();
-                steps.push(Step::WriteManifest { path, pod: pod.name.clone(), contents, reason });
-            }
-        }
+        steps.extend(self.manifest_writes());
         steps
     }
 
@@ -434,7 +551,34 @@ impl<'a> Planning<'a> {
     }
 
     fn write_ledger(&self, when: LedgerMoment, ledger: &Ledger) -> Step {
-        Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, ledger: ledger.clone() }
+        let turn = match when {
+            LedgerMoment::Ahead => self.desired.record.turn.clone(),
+            LedgerMoment::Settled => None,
+        };
+        Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, turn, ledger: ledger.clone() }
+    }
+
+    /// After the record that it was done, so that it is not done twice.
+    fn kubelet_restart(&self) -> Option<Step> {
+        let stuck = self.desired.record.stuck.as_ref()?;
+        Some(Step::RestartKubelet {
+            path: KUBELET_UNIT.to_owned(),
+            pod: stuck.pod.clone(),
+            sandbox: stuck.sandbox.clone(),
+        })
+    }
+
+    /// The copies of sets that the record does not name any more, and those that were not finished.
+    fn forgotten(&self) -> Vec<Step> {
+        if self.desired.acceptance == Acceptance::Unverified {
+            return Vec::new();
+        }
+        let kept = &self.settled.generations.kept;
+        let is_kept = |name: &str| kept.iter().any(|id| id.name() == name);
+        let names = self.observed.generations.iter().filter(|name| !is_kept(name));
+        names
+            .map(|name| Step::ForgetGeneration { path: format!("{GENERATIONS_DIRECTORY}/{name}") })
+            .collect()
     }
 
     fn config_file(&self, pod: &StaticPod, file: &ConfigFile) -> Option<Step> {

@@ -1,6 +1,6 @@
 //! The loop of the service: wait for a change or a timer, look, plan, apply, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::time::Duration;
@@ -12,22 +12,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::apply::{Failure, Outcome, apply_all};
-use crate::desired::{Acceptance, Decision, decide};
-use crate::host::Host;
+use crate::desired::{Acceptance, Decision, Desired, decide};
+use crate::generation::choose::{Choice, Known, choose};
+use crate::generation::decide::Course;
+use crate::generation::record::Generations;
+use crate::generation::report::GenerationsReport;
+use crate::host::generations::{self, SetsSeen};
 use crate::host::ledger::{LEDGER_PATH, LedgerSeen};
 use crate::host::lock::{self, LockError};
 use crate::host::look::Entry;
-use crate::host::service::{self, ServiceReport, unix_seconds};
+use crate::host::service::{self, ServiceReport, ServiceSeen, unix_seconds};
 use crate::host::watch::Watcher;
+use crate::host::{Host, boot};
 use crate::observe::{self, Observed};
 use crate::phase::Phase;
-use crate::plan::{Plan, plan};
-use crate::settings::{self, Loaded, Settings};
+use crate::plan::{Plan, manifest_path, plan};
+use crate::probe::look::{Looker, Subject, pods_of};
+use crate::probe::{Answer, Evidence};
+use crate::settings::{self, Loaded, Proof, Settings};
 
 /// Where `node.json` and the folders of the agent are.
 const BASALT_DIRECTORY: &str = "/etc/basalt";
 /// Pause after a first round that failed, which each further one doubles, and after one that others interfered with.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Pause between looks at a set on trial.
+const LOOK_AT_TRIAL: Duration = Duration::from_secs(1);
+/// Pause between looks at what is not as it should be, and goes away by itself at best.
+const LOOK_AT_TROUBLE: Duration = Duration::from_secs(5);
 /// Changes that never stop do not keep a round from starting for longer than this many times the settle time.
 const SETTLE_LIMIT: u32 = 10;
 
@@ -57,31 +68,147 @@ pub(crate) struct Survey {
     pub(crate) settings: Loaded,
     pub(crate) ledger: LedgerSeen,
     pub(crate) decision: Decision,
+    /// Which set of pods the node is to have; absent when nothing can be obeyed, or nobody can choose.
+    pub(crate) choice: Option<Choice>,
+    pub(crate) sets: SetsSeen,
+    /// What was known about health and images.
+    pub(crate) evidence: Evidence,
     pub(crate) observed: Observed,
     pub(crate) plan: Plan,
 }
 
-/// Looks at the host and plans, and changes nothing.
-pub(crate) fn survey(host: &Host) -> Survey {
+/// Looks at the host and plans, and changes nothing. `evidence` is what is known about health and images.
+pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
     let settings = settings::load(host);
     let inputs = observe::inputs(host);
     let decision = decide(&inputs, basalt_static_pods::render);
-    let observed = observe::observe(host, &inputs.ledger, decision.desired.as_ref());
-    let plan = match &decision.desired {
-        Some(desired) => plan(desired, &inputs.ledger, &observed, settings.settings.strangers),
+    let (sets, sets_hidden) = match generations::scan(host) {
+        Ok(sets) => (sets, None),
+        Err(error) => (SetsSeen::default(), Some(error.to_string())),
+    };
+    let now = boot::now(host);
+    let no_record = Generations::default();
+    let known = Known {
+        record: inputs.ledger.known().map_or(&no_record, |ledger| &*ledger.generations),
+        sets: &sets,
+        evidence,
+        now: &now,
+        unix_seconds: unix_seconds(),
+        rules: &settings.settings.trial,
+        stuck_patience: settings.settings.stuck_patience,
+    };
+    let choice = decision.desired.as_ref().and_then(|desired| choose(desired, &known));
+    let target = target(&decision, choice.as_ref());
+    let mut observed = observe::observe(host, &inputs.ledger, &sets, target);
+    if let Some(reason) = sets_hidden {
+        observed.hidden.insert(generations::GENERATIONS_DIRECTORY.to_owned(), reason);
+    }
+    let plan = match target {
+        Some(target) => plan(target, &inputs.ledger, &observed, settings.settings.strangers),
         None => Plan::default(),
     };
-    Survey { settings, ledger: inputs.ledger, decision, observed, plan }
+    let evidence = evidence.clone();
+    Survey { settings, ledger: inputs.ledger, decision, choice, sets, evidence, observed, plan }
+}
+
+/// As [`survey`], with what the running service knew last about health and images.
+pub(crate) fn survey_as_reported(host: &Host) -> Survey {
+    let evidence = match service::observe(host) {
+        ServiceSeen::Running { report: Some(report), .. } => report.evidence,
+        ServiceSeen::Running { report: None, .. }
+        | ServiceSeen::Stopped
+        | ServiceSeen::Unknown(_) => Evidence::default(),
+    };
+    survey(host, &evidence)
+}
+
+/// What the node is to be: the chosen set; what `node.json` asks for while nobody can choose.
+fn target<'a>(decision: &'a Decision, choice: Option<&'a Choice>) -> Option<&'a Desired> {
+    match choice {
+        Some(choice) => choice.target.as_ref().map(|(_, desired)| desired),
+        None => decision.desired.as_ref(),
+    }
 }
 
 impl Survey {
+    /// What the node is to be.
+    pub(crate) fn target(&self) -> Option<&Desired> {
+        target(&self.decision, self.choice.as_ref())
+    }
+
+    /// Where the node stands. `failures` are those of the last round.
+    pub(crate) fn phase(&self, failures: &[Failure]) -> Phase {
+        let choice = self.choice.as_ref();
+        Phase::of(&self.decision, choice, &self.evidence, &self.plan, failures)
+    }
+
+    /// What there is to say about sets of pods.
+    pub(crate) fn generations(&self) -> GenerationsReport {
+        let record = self.ledger.known().map(|ledger| &*ledger.generations);
+        GenerationsReport::of(record, self.choice.as_ref(), &self.evidence)
+    }
+
+    /// What the next look is about.
+    fn subject(&self) -> Subject {
+        let Some(choice) = &self.choice else { return Subject::default() };
+        let pods = self.sets.whole().flat_map(pods_of);
+        let known = pods.map(|pod| ((pod.namespace, pod.name), pod.grace_seconds)).collect();
+        Subject {
+            target: choice.target.clone(),
+            images: choice.images.clone(),
+            left: None,
+            uids: self.uids(),
+            known,
+        }
+    }
+
+    /// The pods whose manifests are in place, with the UIDs that these carry.
+    fn uids(&self) -> BTreeMap<(String, String), Option<String>> {
+        let Some(target) = self.target() else { return BTreeMap::new() };
+        let entry = |pod| self.observed.entry(&manifest_path(target, pod));
+        let identities = target.pods.iter().filter_map(|pod| match entry(pod) {
+            Some(Entry::File(file)) => file.pod.clone(),
+            _ => None,
+        });
+        identities.map(|pod| ((pod.namespace, pod.name), pod.uid)).collect()
+    }
+
+    /// How long what is known stays good enough.
+    fn look_again(&self) -> Duration {
+        let Some(choice) = &self.choice else { return self.settings.settings.interval };
+        let is_well = || {
+            let probes = self.evidence.health.iter().flat_map(|health| &health.probes);
+            let mut answers = probes.map(|probe| probe.answer);
+            answers.all(|answer| answer == Answer::Good) && self.evidence.lingering.is_empty()
+        };
+        match &choice.course {
+            Course::Begin | Course::Watch { .. } | Course::Commit | Course::Return { .. } => {
+                LOOK_AT_TRIAL
+            }
+            Course::Wait { .. } => LOOK_AT_TROUBLE,
+            Course::Hold | Course::Rejected { .. } | Course::Stay { .. } => match is_well() {
+                true => self.settings.settings.interval,
+                false => LOOK_AT_TROUBLE,
+            },
+        }
+    }
+
+    /// Whether what is known speaks of this set, so that the next look is not due at once.
+    fn is_looked_at(&self) -> bool {
+        let Some(choice) = &self.choice else { return true };
+        let of = self.evidence.health.as_ref().map(|health| &health.of);
+        let target = choice.target.as_ref().map(|(id, _)| id);
+        let is_asked = |image: &String| self.evidence.images.contains_key(image);
+        of == target && choice.images.iter().all(is_asked)
+    }
+
     /// The directories in which a change calls for a new round.
     pub(crate) fn directories(&self, host: &Host) -> BTreeSet<Utf8PathBuf> {
         let folders = self
             .observed
             .below(CONFIG_DIRECTORY)
             .filter_map(|(path, entry)| matches!(entry, Entry::Directory { .. }).then_some(path));
-        let manifests = (self.decision.desired.iter())
+        let manifests = (self.target().into_iter())
             .map(|desired| desired.node.kubelet.static_pod_directory.as_str());
         [BASALT_DIRECTORY, CONFIG_DIRECTORY]
             .into_iter()
@@ -94,13 +221,17 @@ impl Survey {
 }
 
 /// Looks at the host with everything that was looked at under watch, so that no later change is missed.
-pub(crate) fn watched_survey(host: &Host, watcher: &mut Watcher) -> (Survey, io::Result<()>) {
+pub(crate) fn watched_survey(
+    host: &Host,
+    evidence: &Evidence,
+    watcher: &mut Watcher,
+) -> (Survey, io::Result<()>) {
     let mut watched = BTreeSet::new();
     let mut result = Ok(());
     loop {
         // Whatever is in the queue happened before the look that follows.
         watcher.forget();
-        let survey = survey(host);
+        let survey = survey(host, evidence);
         let directories = survey.directories(host);
         if directories == watched {
             return (survey, result);
@@ -118,17 +249,36 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
     let _lock = lock::acquire(host)?;
     let mut signals = Signals::new()?;
     let mut watcher = Watcher::new()?;
+    if let Err(error) = boot::mark(host) {
+        tracing::warn!(%error, "cannot tell this boot from the next: a trial counts none");
+    }
     let mut told = Told::new();
     let mut failed_rounds = 0;
+    let mut looker = Looker::default();
+    let mut subject = None;
+    let mut evidence = Evidence::default();
     loop {
-        let round = round(host, &mut watcher, &mut signals).await;
+        if let Some(subject) = &subject {
+            match signals.while_running(looker.look(host, subject)).await {
+                Some(seen) => evidence = seen,
+                None => break,
+            }
+        }
+        let round = round(host, &evidence, &mut watcher, &mut signals).await;
         if round.outcome.stopped {
             break;
         }
         told.tell(host, &round);
-        let settings = &round.survey.settings.settings;
+        let survey = &round.survey;
+        let settings = &survey.settings.settings;
         failed_rounds = if round.failures.is_empty() { 0 } else { failed_rounds + 1 };
-        let pause = pause(settings, failed_rounds, round.survey.plan.steps.len());
+        subject = (settings.trial.proof == Proof::Probes)
+            .then(|| Subject { left: round.left(), ..survey.subject() });
+        if subject.is_some() && !survey.is_looked_at() {
+            continue;
+        }
+        let pause =
+            pause(settings, failed_rounds, survey.plan.steps.len()).min(survey.look_again());
         match wait(&watcher, &mut signals, pause).await {
             Woken::ToStop => break,
             Woken::ByTimer | Woken::ByRequest => {}
@@ -151,11 +301,30 @@ struct Round {
     failures: Vec<Failure>,
 }
 
-async fn round(host: &Host, watcher: &mut Watcher, signals: &mut Signals) -> Round {
-    let (mut survey, mut watching) = watched_survey(host, watcher);
+impl Round {
+    /// What is left to do until the node is what it is to be.
+    fn left(&self) -> Option<String> {
+        let steps = &self.survey.plan.steps;
+        let next = steps.first()?;
+        let reason =
+            self.failures.iter().find(|it| steps.iter().any(|step| step.path() == it.path));
+        Some(match reason {
+            Some(failure) => failure.line(),
+            None => format!("still to do: {next}"),
+        })
+    }
+}
+
+async fn round(
+    host: &Host,
+    evidence: &Evidence,
+    watcher: &mut Watcher,
+    signals: &mut Signals,
+) -> Round {
+    let (mut survey, mut watching) = watched_survey(host, evidence, watcher);
     let mut outcome = Outcome::default();
     let mut failures = Vec::new();
-    let acceptance = survey.decision.desired.as_ref().map(|desired| desired.acceptance);
+    let acceptance = survey.target().map(|desired| desired.acceptance);
     match acceptance {
         Some(Acceptance::Recorded | Acceptance::New) => {
             outcome =
@@ -163,7 +332,7 @@ async fn round(host: &Host, watcher: &mut Watcher, signals: &mut Signals) -> Rou
                     .await;
             failures.append(&mut outcome.failures);
             if outcome.done > 0 {
-                (survey, watching) = watched_survey(host, watcher);
+                (survey, watching) = watched_survey(host, evidence, watcher);
             }
         }
         Some(Acceptance::Unverified) => failures.push(Failure {
@@ -224,6 +393,21 @@ async fn wait(watcher: &Watcher, signals: &mut Signals, pause: Duration) -> Woke
             },
             () = watchdog_tick(&mut signals.watchdog) => {}
             () = sleep_until(deadline) => return Woken::ByTimer,
+        }
+    }
+}
+
+impl Signals {
+    /// Waits for something that takes a while; `None` when a stop is asked for first.
+    async fn while_running<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.wait() => return None,
+                () = watchdog_tick(&mut self.watchdog) => {}
+                done = &mut work => return Some(done),
+            }
         }
     }
 }
@@ -319,7 +503,7 @@ impl Told {
 
     fn tell(&mut self, host: &Host, round: &Round) {
         let survey = &round.survey;
-        let phase = Phase::of(&survey.decision, &survey.plan, &round.failures);
+        let phase = survey.phase(&round.failures);
         let warnings = warnings(round);
         for gone in self.warnings.difference(&warnings) {
             tracing::info!(warning = %gone, "no longer the case");
@@ -344,6 +528,7 @@ impl Told {
         }
         self.report.phase = phase.to_string();
         self.report.failures.clone_from(&round.failures);
+        self.report.evidence.clone_from(&survey.evidence);
         self.phase = Some(phase);
         if let Err(error) = service::publish(host, &self.report) {
             tracing::debug!(%error, "cannot leave a report for `basalt-agent status`");
@@ -367,6 +552,18 @@ fn warnings(round: &Round) -> BTreeSet<String> {
     if let Some(problem) = &survey.decision.problem {
         warnings.insert(with_hint(problem.to_string(), Some(problem.hint())));
     }
+    // What was not looked at yet is about to be.
+    if let Some(choice) = survey.choice.as_ref().filter(|_| survey.is_looked_at()) {
+        warnings.extend(choice.warning());
+    }
+    warnings.extend(
+        survey
+            .evidence
+            .lingering
+            .iter()
+            .filter(|it| it.is_late())
+            .map(|it| format!("pod {} (sandbox {}) does not end", it.pod, it.sandbox)),
+    );
     warnings.extend(survey.plan.strangers.iter().map(|s| format!("stranger at {}: {s}", s.path)));
     warnings.extend(round.failures.iter().map(|f| with_hint(f.message.clone(), f.hint.clone())));
     warnings.extend(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::generation::decide::Rules;
 use crate::host::{Host, look};
 
 /// The fragment directories, from the weakest to the strongest.
@@ -22,6 +23,15 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// The longest pause after rounds that failed; the first is one second, each next one twice as long.
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the pods of a new generation may take until every probe is good.
+const TRIAL_DEADLINE: Duration = Duration::from_secs(120);
+/// How long every probe has to be good without a break; longer than a container takes that starts and fails at once.
+const TRIAL_SETTLE: Duration = Duration::from_secs(10);
+/// In how many boots an unfinished trial goes on.
+const TRIAL_BOOTS: u32 = 3;
+/// How long a pod may take to end beyond its grace period, before the kubelet is started anew to help.
+const STUCK_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the agent runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -30,6 +40,18 @@ pub(crate) struct Settings {
     pub(crate) retry_limit: Duration,
     pub(crate) strangers: Strangers,
     pub(crate) log_level: LogLevel,
+    pub(crate) trial: Rules,
+    pub(crate) stuck_patience: Duration,
+}
+
+/// What proves a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Proof {
+    /// Its probes are good.
+    Probes,
+    /// It is written. For a node whose pods somebody else watches.
+    None,
 }
 
 /// What happens to a file in the static pod directory that is not the agent's.
@@ -60,6 +82,13 @@ impl Default for Settings {
             retry_limit: RETRY_LIMIT,
             strangers: Strangers::Report,
             log_level: LogLevel::Info,
+            trial: Rules {
+                deadline: TRIAL_DEADLINE,
+                settle: TRIAL_SETTLE,
+                boots: TRIAL_BOOTS,
+                proof: Proof::Probes,
+            },
+            stuck_patience: STUCK_PATIENCE,
         }
     }
 }
@@ -70,6 +99,7 @@ impl Default for Settings {
 struct Fragment {
     reconcile: ReconcileFragment,
     manifests: ManifestsFragment,
+    generations: GenerationsFragment,
     log: LogFragment,
 }
 
@@ -93,6 +123,22 @@ struct ManifestsFragment {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "an object")]
+struct GenerationsFragment {
+    /// How long a new generation may take until every probe is good, in seconds (default: 120).
+    deadline_seconds: Option<NonZeroU32>,
+    /// How long every probe has to be good without a break, in seconds (default: 10).
+    settle_seconds: Option<NonZeroU32>,
+    /// In how many boots an unfinished trial goes on (default: 3).
+    boots: Option<NonZeroU32>,
+    /// `probes` or `none` (default: `probes`).
+    proof: Option<Proof>,
+    /// How long a pod may take to end beyond its grace period, before the kubelet is started anew to help, in seconds
+    /// (default: 60).
+    stuck_seconds: Option<NonZeroU32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 struct LogFragment {
     /// `error`, `warn`, `info` or `debug` (default: `info`).
     level: Option<LogLevel>,
@@ -110,6 +156,12 @@ impl Settings {
             .settle_milliseconds
             .map_or(self.settle, |value| Duration::from_millis(value.get().into()));
         self.strangers = fragment.manifests.strangers.unwrap_or(self.strangers);
+        let generations = fragment.generations;
+        self.trial.deadline = seconds(generations.deadline_seconds, self.trial.deadline);
+        self.trial.settle = seconds(generations.settle_seconds, self.trial.settle);
+        self.trial.boots = generations.boots.map_or(self.trial.boots, NonZeroU32::get);
+        self.trial.proof = generations.proof.unwrap_or(self.trial.proof);
+        self.stuck_patience = seconds(generations.stuck_seconds, self.stuck_patience);
         self.log_level = fragment.log.level.unwrap_or(self.log_level);
         self
     }

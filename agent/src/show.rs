@@ -54,7 +54,7 @@ struct PlanDocument<'a> {
 
 /// The plan for programs.
 pub(crate) fn plan_json(survey: &Survey) -> String {
-    let phase = Phase::of(&survey.decision, &survey.plan, &[]);
+    let phase = survey.phase(&[]);
     json(&PlanDocument { schema: PLAN_SCHEMA, phase, steps: &survey.plan.steps })
 }
 
@@ -104,6 +104,10 @@ pub(crate) fn status_table(status: &Status, now: u64) -> String {
     }
     let _ = writeln!(text, "phase    {}", status.summary);
     let _ = writeln!(text, "service  {}\n", service_line(&status.service, now));
+    let generations = status.generations.lines(now);
+    if !generations.is_empty() {
+        let _ = writeln!(text, "{generations}");
+    }
     text.push_str(&table(&status.items));
     text
 }
@@ -231,11 +235,13 @@ mod tests {
 
     use super::*;
     use crate::apply::{Failure, apply_all};
+    use crate::generation::PodSet;
     use crate::host::Host;
     use crate::host::look::sha256;
     use crate::host::service::{ServiceReport, ServiceSeen};
     use crate::host::systemd::UnitSeen;
-    use crate::reconcile::survey;
+    use crate::probe::Evidence;
+    use crate::reconcile::{self, Survey};
     use crate::status::compose;
     use crate::testing::{node_json, scratch_host};
 
@@ -243,6 +249,16 @@ mod tests {
         let path = host.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    }
+
+    fn survey(host: &Host) -> Survey {
+        reconcile::survey(host, &Evidence::default())
+    }
+
+    /// A generation is good once it is written.
+    fn without_proof(host: &Host) {
+        let text = r#"{"generations": {"proof": "none"}}"#;
+        write(host, "/etc/basalt/agent.conf.d/50-no-proof.json", text);
     }
 
     fn converge(host: &Host) {
@@ -271,9 +287,11 @@ mod tests {
         expected.assert_eq(&masked(&text));
     }
 
-    /// The digest of the node changes with every field it gets.
+    /// The digests of the node and of its pods change with every field it gets.
     fn masked(text: &str) -> String {
         let digest = sha256(node_json(4, "lab").as_bytes());
+        let set = PodSet::new(4, node_json(4, "lab"), Vec::new()).id;
+        let text = text.replace(&set.digest, "SET").replace(&set.name(), "4-SET");
         text.replace(&digest, "NODE").replace(&digest[..DIGEST_DIGITS], "NODE")
     }
 
@@ -284,6 +302,7 @@ mod tests {
     #[test]
     fn a_serving_node() {
         let (_keep, host) = scratch_host();
+        without_proof(&host);
         write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
         converge(&host);
         let units = [
@@ -298,6 +317,8 @@ mod tests {
                 node n1 of cluster lab
                 phase    serving generation 4
                 service  running, process 123, started 60 s ago, last round 5 s ago
+
+                committed  4-SET
 
                 KIND    NAME                         STATE    WANTED        SEEN
                 agent   basalt-agent.service         ok       running       running
@@ -315,6 +336,7 @@ mod tests {
     #[test]
     fn a_node_with_troubles() {
         let (_keep, host) = scratch_host();
+        without_proof(&host);
         write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
         converge(&host);
         write(&host, "/etc/basalt/node.json", "{\n  nope");
@@ -340,6 +362,8 @@ mod tests {
                 node n1 of cluster lab
                 phase    keeping generation 4: /etc/basalt/node.json:2:3: key must be a string
                 service  running, process 123, started 60 s ago, last round 5 s ago
+
+                committed  4-SET
 
                 KIND       NAME                             STATE  WANTED           SEEN
                 agent      /etc/basalt/agent.conf.d/a.json  error  usable settings  left out
@@ -381,48 +405,49 @@ mod tests {
             ServiceSeen::Stopped,
             &[("kubelet.service", active())],
             expect![[r#"
-            node n1 of cluster lab
-            phase    converging to generation 4, 4 steps left
-            service  not running
+                node n1 of cluster lab
+                phase    converging to generation 4, 5 steps left
+                service  not running
 
-            KIND       NAME                         STATE    WANTED        SEEN
-            agent      basalt-agent.service         error    running       not running
-              why: no process holds its lock
-              do: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`
-            node       node.json                    pending  generation 4  nothing accepted yet
-              why: it is not accepted yet
-            ledger     /var/lib/basalt/ledger.json  pending  readable      missing
-            directory  /etc/kubernetes/manifests    pending  a directory   missing
-              why: new
-              do: a running agent puts it right within seconds; see `basalt-agent plan`
-            directory  /var/lib/basalt              pending  a directory   missing
-              why: new
-              do: a running agent puts it right within seconds; see `basalt-agent plan`
-            unit       kubelet.service              ok       active        active (running)
+                KIND       NAME                         STATE    WANTED        SEEN
+                agent      basalt-agent.service         error    running       not running
+                  why: no process holds its lock
+                  do: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`
+                node       node.json                    pending  generation 4  nothing accepted yet
+                  why: it is not accepted yet
+                ledger     /var/lib/basalt/ledger.json  pending  readable      missing
+                directory  /etc/kubernetes/manifests    pending  a directory   missing
+                  why: new
+                  do: a running agent puts it right within seconds; see `basalt-agent plan`
+                directory  /var/lib/basalt              pending  a directory   missing
+                  why: new
+                  do: a running agent puts it right within seconds; see `basalt-agent plan`
+                unit       kubelet.service              ok       active        active (running)
 
-            check:
-            agent basalt-agent.service: error, no process holds its lock (hint: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`)
-            node node.json: pending, it is not accepted yet
-            ledger /var/lib/basalt/ledger.json: pending
-            directory /etc/kubernetes/manifests: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
-            directory /var/lib/basalt: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
-        "#]],
+                check:
+                agent basalt-agent.service: error, no process holds its lock (hint: `systemctl start basalt-agent`, then `journalctl -u basalt-agent`)
+                node node.json: pending, it is not accepted yet
+                ledger /var/lib/basalt/ledger.json: pending
+                directory /etc/kubernetes/manifests: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+                directory /var/lib/basalt: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
+            "#]],
         );
         let plan = survey(&host);
         expect![[r#"
             make directory /var/lib/basalt: new
             accept generation 4
-            record what is about to be written
+            keep a copy as /var/lib/basalt/generations/4-SET
+            begin the trial of generation 4-SET
             make directory /etc/kubernetes/manifests: new
         "#]]
-        .assert_eq(&plan_text(&plan));
+        .assert_eq(&masked(&plan_text(&plan)));
         expect![[r#"
             {
               "schema": 1,
               "phase": {
                 "name": "converging",
                 "generation": 4,
-                "steps": 4
+                "steps": 5
               },
               "steps": [
                 {
@@ -440,9 +465,18 @@ mod tests {
                   "sha256": "NODE"
                 },
                 {
+                  "action": "keep-generation",
+                  "path": "/var/lib/basalt/generations/4-SET"
+                },
+                {
                   "action": "write-ledger",
                   "path": "/var/lib/basalt/ledger.json",
-                  "when": "ahead"
+                  "when": "ahead",
+                  "turn": "begin",
+                  "set": {
+                    "generation": 4,
+                    "digest": "SET"
+                  }
                 },
                 {
                   "action": "ensure-directory",
@@ -466,13 +500,13 @@ mod tests {
         write(&host, "/etc/basalt/node.json", &node_json(4, "lab"));
         let after = status(running(vec![]));
         expect![[r#"
-            phase: converging to generation 4, 4 steps left
+            phase: converging to generation 4, 5 steps left
             agent basalt-agent.service: ok
             node node.json: pending, it is not accepted yet
             ledger /var/lib/basalt/ledger.json: pending
             directory /etc/kubernetes/manifests: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
             directory /var/lib/basalt: pending, new (hint: a running agent puts it right within seconds; see `basalt-agent plan`)
-        "#]].assert_eq(&changed_lines(Some(&before), &after));
+        "#]].assert_eq(&masked(&changed_lines(Some(&before), &after)));
         assert_eq!(changed_lines(Some(&after), &after), "");
     }
 

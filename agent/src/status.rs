@@ -4,22 +4,24 @@ use serde::Serialize;
 
 use crate::apply::Failure;
 use crate::desired::Acceptance;
+use crate::generation::report::GenerationsReport;
 use crate::host::Host;
 use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
-use crate::host::systemd::{self, UnitSeen};
+use crate::host::systemd::{self, KUBELET_UNIT, UnitSeen};
 use crate::images;
 use crate::phase::Phase;
-use crate::plan::{Step, Why, manifest_path};
-use crate::reconcile::{Survey, survey};
+use crate::plan::{Departure, Step, Why, manifest_path};
+use crate::probe::{Answer, Probe};
+use crate::reconcile::{Survey, survey_as_reported};
 
 /// The `schema` value of this build's [`Status`].
 const STATUS_SCHEMA: u32 = 1;
 /// What to do about something that the agent does by itself.
 const BY_ITSELF: &str = "nothing while the agent runs; `basalt-agent plan` says what it will do";
 /// The units that run what the agent writes.
-const UNITS: [&str; 2] = ["containerd.service", "kubelet.service"];
+const UNITS: [&str; 2] = ["containerd.service", KUBELET_UNIT];
 
 /// The status of a node, as `basalt-agent status --output json` prints it.
 ///
@@ -40,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) summary: String,
     /// Whether every item is as wanted: what `basalt-agent check` answers.
     pub(crate) fine: bool,
+    /// The sets of pods: what is proven, what is tried, what the probes say.
+    pub(crate) generations: GenerationsReport,
     /// The service on this node.
     pub(crate) service: Service,
     /// One row for each thing that is wanted, or that is there without being wanted. Sorted by kind and name.
@@ -90,6 +94,8 @@ pub(crate) enum Kind {
     StaticPod,
     /// A config file of a static pod.
     ConfigFile,
+    /// A probe of the pods' health.
+    Probe,
     /// A directory of the agent; listed only when something is wrong with it.
     Directory,
     /// Something in the agent's directories that is not the agent's.
@@ -134,7 +140,7 @@ impl Item {
 /// Finds out the status of the host. Works with and without the service, and as any user; what may not be read is
 /// `unknown`.
 pub(crate) async fn status(host: &Host) -> Status {
-    let survey = survey(host);
+    let survey = survey_as_reported(host);
     let service = service::observe(host);
     let units = UNITS.into_iter().zip(systemd::units(host, &UNITS).await).collect::<Vec<_>>();
     let mut status = compose(&survey, service, &units);
@@ -155,19 +161,20 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     let is_due = |failure: &&Failure| survey.plan.steps.iter().any(|s| s.path() == failure.path);
     let reported = service.report.iter().flat_map(|report| &report.failures);
     let failures: Vec<Failure> = reported.filter(is_due).cloned().collect();
-    let phase = Phase::of(&survey.decision, &survey.plan, &failures);
+    let phase = survey.phase(&failures);
 
     let composing = Composing { survey, failures: &failures };
     let mut items = composing.agent(&seen);
     items.push(composing.node());
     items.push(composing.ledger());
     items.extend(composing.pods());
+    items.extend(composing.probes());
     items.extend(composing.left_over());
     items.extend(composing.strangers());
     items.extend(units.iter().map(|(name, unit)| unit_item(name, unit)));
     items.sort();
 
-    let node = survey.decision.desired.as_ref().map(|desired| &desired.node);
+    let node = survey.target().map(|desired| &desired.node);
     Status {
         schema: STATUS_SCHEMA,
         node: node.map(|node| node.name.to_string()),
@@ -176,6 +183,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
         summary: phase.to_string(),
         fine: phase.is_serving() && !items.iter().any(Item::fails),
         phase,
+        generations: survey.generations(),
         service,
         items,
     }
@@ -315,7 +323,7 @@ impl Composing<'_> {
 
     fn pods(&self) -> Vec<Item> {
         let mut items = Vec::new();
-        let Some(desired) = &self.survey.decision.desired else { return items };
+        let Some(desired) = self.survey.target() else { return items };
         for pod in &desired.pods {
             let path = manifest_path(desired, pod);
             items.push(self.file(Kind::StaticPod, pod.name.as_str(), &path, &pod.manifest));
@@ -328,8 +336,7 @@ impl Composing<'_> {
     }
 
     fn file(&self, kind: Kind, name: &str, path: &str, contents: &str) -> Item {
-        let step = self.survey.plan.steps.iter().find(|step| step.path() == path);
-        let why = step.and_then(Step::why);
+        let why = self.survey.plan.steps.iter().find_map(|step| step.why_written(path));
         let seen = match self.survey.observed.entry(path) {
             None => "missing".to_owned(),
             Some(Entry::File(file)) => match &file.contents {
@@ -366,6 +373,36 @@ impl Composing<'_> {
         )
     }
 
+    /// What the service found out about the set that the node is to have.
+    fn probes(&self) -> Vec<Item> {
+        let target = self.survey.choice.as_ref().and_then(|choice| choice.target.as_ref());
+        let health = self.survey.evidence.health.as_ref();
+        let Some((_, health)) = target.zip(health).filter(|((id, _), health)| *id == health.of)
+        else {
+            return Vec::new();
+        };
+        let record = self.survey.ledger.known().map(|ledger| &*ledger.generations);
+        let is_on_trial = record.is_some_and(|record| record.trial.is_some());
+        let item = |probe: &Probe| {
+            let (state, seen) = match probe.answer {
+                Answer::Good => (State::Ok, "good"),
+                Answer::Bad if is_on_trial => (State::Pending, "bad"),
+                Answer::Bad => (State::Error, "bad"),
+                Answer::Unknown => (State::Unknown, "unknown"),
+            };
+            Item {
+                kind: Kind::Probe,
+                name: format!("{} {} {}", probe.subject, probe.level, probe.name),
+                state,
+                wanted: "good".to_owned(),
+                seen: seen.to_owned(),
+                reason: Some(probe.evidence.clone()),
+                hint: None,
+            }
+        };
+        health.probes.iter().map(item).collect()
+    }
+
     /// What is there and is about to go, and directories that are not right.
     fn left_over(&self) -> Vec<Item> {
         let item =
@@ -385,7 +422,9 @@ impl Composing<'_> {
             item(kind, path, State::Pending, "absent", "present", reason)
         };
         let of_step = |step: &Step| match step {
-            Step::RemoveManifest { path } => Some(going(Kind::StaticPod, path)),
+            Step::RemoveManifest { path, reason: Departure::Gone, .. } => {
+                Some(going(Kind::StaticPod, path))
+            }
             Step::RemoveConfigFile { path } => Some(going(Kind::ConfigFile, path)),
             Step::RemoveConfigDirectory { path } => Some(going(Kind::Directory, path)),
             Step::RemoveLeftover { path } => {
@@ -411,9 +450,15 @@ impl Composing<'_> {
             // Each of these has a row of its own.
             Step::WriteConfigFile { .. }
             | Step::WriteManifest { .. }
+            | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::Reload { .. }
             | Step::Quarantine { .. }
             | Step::SetLedgerAside { .. }
             | Step::KeepNode { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
+            | Step::RestartKubelet { .. }
             | Step::WriteLedger { .. } => None,
         };
         let items = self.survey.plan.steps.iter().filter_map(of_step);

@@ -6,7 +6,6 @@ use camino::Utf8Path;
 
 use crate::desired::{Acceptance, Desired};
 use crate::host::Host;
-use crate::host::look::sha256;
 
 /// A `node.json` of this generation, without pods; the role makes its content differ.
 pub(crate) fn node_json(generation: u64, role: &str) -> String {
@@ -36,7 +35,7 @@ pub(crate) fn pod(name: &str, files: &[(&str, &str)]) -> StaticPod {
 pub(crate) fn desired(generation: u64, pods: Vec<StaticPod>, acceptance: Acceptance) -> Desired {
     let text = node_json(generation, "lab");
     let node = Node::from_json("", &text).unwrap();
-    Desired { node, sha256: sha256(text.as_bytes()), text, pods, acceptance }
+    Desired::new(node, text, pods, acceptance)
 }
 
 /// A host on an empty directory, which goes with the first value.

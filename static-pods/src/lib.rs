@@ -3,9 +3,10 @@
 //! Read [`render`] first, then one pod file in `pods/` (what the pod runs, as manifest and as config text), then
 //! `parts` (what all pods share) and [`check`] (the rules every manifest obeys before it may be written).
 //!
-//! What holds for every pod: it lives in the host's network, refers to no object of the Kubernetes API, names its
+//! People's own pods are carried as they were written. What holds for every pod of ours: it lives in the host's network, refers to no object of the Kubernetes API, names its
 //! image by digest, carries its priority as a number, mounts its config read-only from the host, takes secrets by
-//! path, and its annotation [`CONFIG_DIGEST_ANNOTATION`] changes with its config, so that a new config rolls it.
+//! path. A new config is told to a running pod where its program can take it ([`control`]); where it cannot, the
+//! annotation [`CONFIG_DIGEST_ANNOTATION`] changes with the config, so that a new one rolls the pod.
 
 use std::fmt;
 
@@ -13,6 +14,8 @@ use basalt_model::names::{AbsolutePath, PodName};
 use basalt_model::node::Node;
 
 pub mod check;
+pub mod control;
+pub mod import;
 pub mod lint;
 mod manifest;
 mod parts;
@@ -51,7 +54,8 @@ pub const CONFIG_DIRECTORY: &str = "/etc/basalt/pods";
 /// Ignition writes it; pods mount it read-only.
 pub const TRUST_DIRECTORY: &str = "/etc/basalt/trust";
 
-/// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order.
+/// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order. Pods whose
+/// running program takes a new config ([`control::check_command`]) have none.
 pub const CONFIG_DIGEST_ANNOTATION: &str = "basalt.dev/config-sha256";
 
 /// One thing that is wrong, and where.
@@ -80,8 +84,9 @@ pub enum RenderError {
         /// All of them, in the order of the node.
         findings: Vec<Finding>,
     },
-    /// A rendered manifest breaks a rule of [`check`]. The node's values led there; see each finding.
-    #[error("a rendered static pod must not be given to the kubelet: {}", listed(findings))]
+    /// A manifest breaks a rule of [`check`] or of [`lint`]. The node's values, or who wrote it, led there; see each
+    /// finding.
+    #[error("a static pod must not be given to the kubelet: {}", listed(findings))]
     Manifest {
         /// All of them, in the order of the pods.
         findings: Vec<Finding>,
@@ -97,22 +102,33 @@ impl RenderError {
     }
 }
 
-/// Renders all static pods of `node`, sorted by name. The same node gives the same bytes.
+/// Renders all static pods of `node`, ours and people's own, sorted by name. The same node gives the same bytes.
 ///
 /// # Errors
 /// See [`RenderError`]; both variants hold every finding, not only the first.
 pub fn render(node: &Node) -> Result<Vec<StaticPod>, RenderError> {
     let (drafts, findings) = pods::drafts(node);
-    if !findings.is_empty() {
-        return Err(RenderError::Node { findings });
+    let mut findings = parts::Findings(findings);
+    let own = pods::own::pods(node, &mut findings);
+    if !findings.0.is_empty() {
+        return Err(RenderError::Node { findings: findings.0 });
     }
     let manifests: Vec<_> = drafts.iter().map(parts::Draft::to_manifest).collect();
-    let findings = check::check(&manifests);
-    if !findings.is_empty() {
-        return Err(RenderError::Manifest { findings });
+    findings.0.extend(check::check(&manifests));
+    if !findings.0.is_empty() {
+        return Err(RenderError::Manifest { findings: findings.0 });
     }
     let finished = drafts.into_iter().zip(manifests);
-    Ok(finished.map(|(draft, manifest)| draft.finish(&manifest.value)).collect())
+    let mut pods: Vec<StaticPod> =
+        finished.map(|(draft, manifest)| draft.finish(&manifest.value)).collect();
+    pods.extend(own);
+    // Ours first, so that a clash is found with the pod that can be changed.
+    pods::own::check(node, &pods, &mut findings);
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    match findings.0.is_empty() {
+        true => Ok(pods),
+        false => Err(RenderError::Manifest { findings: findings.0 }),
+    }
 }
 
 fn listed(findings: &[Finding]) -> String {

@@ -26,6 +26,7 @@ pub(crate) struct Metadata {
     pub(crate) name: PodName,
     pub(crate) namespace: &'static str,
     pub(crate) labels: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<&'static str, String>,
 }
 
@@ -120,6 +121,9 @@ pub(crate) struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Capability {
+    Chown,
+    DacReadSearch,
+    Fowner,
     NetAdmin,
     NetBindService,
     NetRaw,
@@ -129,6 +133,9 @@ pub(crate) enum Capability {
 impl Capability {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Chown => "CHOWN",
+            Self::DacReadSearch => "DAC_READ_SEARCH",
+            Self::Fowner => "FOWNER",
             Self::NetAdmin => "NET_ADMIN",
             Self::NetBindService => "NET_BIND_SERVICE",
             Self::NetRaw => "NET_RAW",

@@ -26,9 +26,6 @@ pub(crate) const PRIORITY_CLASS: &str = "system-node-critical";
 /// the number has to stand beside the name.
 pub(crate) const PRIORITY: i32 = 2_000_001_000;
 
-/// Of a user that owns nothing and is nobody on the host. No entry in the image's `/etc/passwd` is needed.
-pub(crate) const UNPRIVILEGED_USER: u32 = 65_532;
-
 /// First line of every config file that has comments.
 pub(crate) const CONFIG_HEADER: &str =
     "# Made by basalt-agent from this node's node.json; a change made here is undone.\n";
@@ -142,6 +139,8 @@ pub(crate) struct PodParts<'a> {
     pub(crate) grace_seconds: u32,
     /// In any order; [`Draft`] sorts them.
     pub(crate) files: Vec<ConfigFile>,
+    /// Whether the running program can be told of a new config; otherwise a new one rolls the pod.
+    pub(crate) takes_config: bool,
 }
 
 /// A pod before it is checked and printed.
@@ -169,7 +168,10 @@ impl Draft {
                 ("app.kubernetes.io/name", parts.name.to_owned()),
                 ("app.kubernetes.io/part-of", "basalt".to_owned()),
             ]),
-            annotations: BTreeMap::from([(CONFIG_DIGEST_ANNOTATION, config_digest(&files))]),
+            annotations: match parts.takes_config {
+                true => BTreeMap::new(),
+                false => BTreeMap::from([(CONFIG_DIGEST_ANNOTATION, config_digest(&files))]),
+            },
         };
         let container = Container {
             name: name.clone(),

@@ -1,7 +1,10 @@
 //! Laws that hold for every node, tried on nodes made at random from the lab's.
 
 use basalt_model::names::{Endpoint, ItemName};
-use basalt_model::node::{Frontend, HealthCheck, Node, ProxyMode, Server, VaultTemplate};
+use basalt_model::node::{
+    Ask, Balance, CheckTls, Frontend, HealthCheck, Node, ProxyMode, ProxyProtocol, Server,
+    ServerTls, VaultTemplate,
+};
 use basalt_model::report::Report;
 use basalt_model::yaml::{Value, Yaml, parse, print::print, scalar};
 use proptest::prelude::*;
@@ -48,25 +51,61 @@ fn name() -> impl Strategy<Value = ItemName> {
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {
     let path = prop_oneof!["/[a-z0-9/?=&%._-]{0,12}", ".{0,12}"];
-    prop_oneof![
-        Just(HealthCheck::Tcp),
-        (path, any::<bool>()).prop_map(|(path, tls)| HealthCheck::Http { path, tls }),
-    ]
+    let http = (path, "[0-9,-]{0,7}|.{0,3}").prop_map(|(path, status)| Ask::Http {
+        path,
+        host: None,
+        status,
+    });
+    let ask = prop_oneof![Just(Ask::Connect), http];
+    let tls = select(vec![CheckTls::Off, CheckTls::Unverified]);
+    (ask, tls, [number(), number()]).prop_map(|(ask, tls, numbers)| HealthCheck {
+        ask,
+        tls,
+        interval_seconds: numbers[0],
+        fall: numbers[1],
+        ..HealthCheck::connect()
+    })
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    let proxy = select(vec![None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2)]);
+    (name(), endpoint(), any::<bool>(), proxy).prop_map(|(name, address, backup, send_proxy)| {
+        Server { backup, send_proxy, ..Server::new(name, address) }
+    })
 }
 
 fn frontend() -> impl Strategy<Value = Frontend> {
-    let server = (name(), endpoint()).prop_map(|(name, address)| Server { name, address });
+    let rule = prop_oneof!["http-request deny if \\{ path /[a-z]{1,3} \\}", ".{0,12}"];
+    let anchor = |ca: &str| ServerTls {
+        ca: ca.parse().unwrap(),
+        host: "servers.lab.example".parse().unwrap(),
+    };
     (
-        name(),
-        prop::collection::vec(endpoint(), 0..4),
+        (name(), prop::collection::vec(endpoint(), 0..4)),
         select(vec![ProxyMode::Tcp, ProxyMode::Http]),
         prop::option::of(select(vec!["ingress", "absent"])),
+        (any::<bool>(), prop::option::of(number()), prop::option::of(number())),
+        prop::collection::vec(rule, 0..3),
+        prop::option::of(select(vec![anchor("vault"), anchor("absent")])),
         health_check(),
-        prop::collection::vec(server, 0..6),
+        prop::collection::vec(server(), 0..6),
     )
-        .prop_map(|(name, binds, mode, certificate, check, servers)| {
+        .prop_map(|((name, binds), mode, certificate, limits, rules, tls, check, servers)| {
             let certificate = certificate.map(|text| text.parse().unwrap());
-            Frontend { name, binds, mode, certificate, check, servers }
+            Frontend {
+                name,
+                binds,
+                mode,
+                certificate,
+                accept_proxy: limits.0,
+                max_connections: limits.1,
+                max_connections_per_second: limits.2,
+                rules,
+                balance: Balance::Source,
+                server_tls: tls,
+                check,
+                servers,
+            }
         })
 }
 
@@ -77,6 +116,8 @@ fn template() -> impl Strategy<Value = VaultTemplate> {
             contents,
             destination: destination.parse().unwrap(),
             mode: mode.parse().unwrap(),
+            user_id: 1000,
+            group_id: 0,
         },
     )
 }
@@ -183,11 +224,26 @@ proptest! {
             Ok::<_, RenderError>(pods[0].files[0].contents.lines().count())
         };
         let before = lines(&node).unwrap();
-        let check = HealthCheck::Http { path: path.clone(), tls: false };
+        let check = HealthCheck::http(path.clone());
         node.haproxy.as_mut().unwrap().frontends[1].check = check;
         if let Ok(after) = lines(&node) {
             prop_assert_eq!(before, after);
             prop_assert!(!path.contains(['\'', '"', '\\', '$', '#', ' ']));
+        }
+    }
+
+    /// The same for what people write themselves.
+    #[test]
+    fn a_rule_is_one_line_or_refused(rule in "(acl|http-request|tcp-request) [ -~\n\r\t]{0,20}|\\PC{0,9}") {
+        let mut node = lab("n1");
+        let lines = |node: &Node| {
+            let pods = render(node)?;
+            Ok::<_, RenderError>(pods[0].files[0].contents.lines().count())
+        };
+        let before = lines(&node).unwrap();
+        node.haproxy.as_mut().unwrap().frontends[1].rules = vec![rule];
+        if let Ok(after) = lines(&node) {
+            prop_assert_eq!(before + 1, after);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use basalt_model::node::Node;
+use basalt_model::node::{Node, OwnPod, OwnPodFile};
 use basalt_static_pods::{CONFIG_DIRECTORY, RenderError, StaticPod, render};
 use expect_test::expect_file;
 
@@ -60,22 +60,32 @@ fn nodes_differ_where_they_must() {
     }
 }
 
-/// A changed config has to roll the pod, and nothing else may.
-#[test]
-fn a_config_change_changes_the_annotation_alone() {
+#[track_caller]
+fn manifests_that_differ(change: impl Fn(&mut Node)) -> Vec<String> {
     let mut changed = node("n1");
-    changed.haproxy.as_mut().unwrap().idle_timeout_seconds += 1;
+    change(&mut changed);
     let (before, after) = (render(&node("n1")).unwrap(), render(&changed).unwrap());
-    assert_eq!(pod(&before, "keepalived"), pod(&after, "keepalived"));
-    assert_eq!(pod(&before, "vault-agent"), pod(&after, "vault-agent"));
-    let lines = |pods: &[StaticPod]| -> Vec<String> {
-        pod(pods, "haproxy").manifest.lines().map(str::to_owned).collect()
+    assert_ne!(before, after);
+    let differ = |(a, b): &(&StaticPod, &StaticPod)| a.manifest != b.manifest;
+    before.iter().zip(&after).filter(differ).map(|(pod, _)| pod.name.to_string()).collect()
+}
+
+/// Programs that take a new config while they run keep their manifest, so the kubelet leaves them alone.
+#[test]
+fn a_config_change_rolls_only_what_cannot_take_it() {
+    let none: [&str; 0] = [];
+    let timeout = |node: &mut Node| node.haproxy.as_mut().unwrap().idle_timeout_seconds += 1;
+    assert_eq!(manifests_that_differ(timeout), none);
+    let priority = |node: &mut Node| node.keepalived.as_mut().unwrap().instances[0].priority -= 1;
+    assert_eq!(manifests_that_differ(priority), none);
+    let template = |node: &mut Node| {
+        node.vault_agent.as_mut().unwrap().templates[0].contents.push('x');
     };
-    let (before, after) = (lines(&before), lines(&after));
-    assert_eq!(before.len(), after.len());
-    let differing: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
-    assert_eq!(differing.len(), 1);
-    assert!(differing[0].0.trim_start().starts_with("basalt.dev/config-sha256: "));
+    assert_eq!(manifests_that_differ(template), ["vault-agent"]);
+    let port = |node: &mut Node| {
+        node.haproxy.as_mut().unwrap().frontends[2].binds[0].0.set_port(5001);
+    };
+    assert_eq!(manifests_that_differ(port), ["haproxy"]);
 }
 
 #[test]
@@ -87,13 +97,12 @@ fn a_node_without_pods_has_none() {
 
 /// Only what the binds and certificates need.
 #[test]
-fn haproxy_runs_as_nobody_unless_it_must() {
+fn haproxy_has_no_right_that_it_does_not_need() {
     let mut node = node("n1");
     node.haproxy.as_mut().unwrap().frontends.remove(1);
     let pods = render(&node).unwrap();
     let manifest = &pod(&pods, "haproxy").manifest;
-    assert!(manifest.contains("runAsUser: 65532\n"), "{manifest}");
-    assert!(!manifest.contains("NET_BIND_SERVICE"), "{manifest}");
+    assert!(!manifest.contains("add:"), "{manifest}");
     assert!(!manifest.contains("certificate-"), "{manifest}");
 }
 
@@ -109,7 +118,7 @@ fn check(change: impl Fn(&mut Node), expected: &[&str]) {
 #[test]
 fn refused_haproxy() {
     use basalt_model::node::{HealthCheck, ProxyMode};
-    let path = |text: &str| HealthCheck::Http { path: text.to_owned(), tls: false };
+    let path = |text: &str| HealthCheck::http(text);
     check(
         |node| node.haproxy.as_mut().unwrap().frontends[1].check = path("/a' \n    server x"),
         &[
@@ -124,9 +133,9 @@ fn refused_haproxy() {
             frontend.servers[1].name = "n1".parse().unwrap();
         },
         &[
-            "haproxy.frontends[0].name: `basalt-monitor` is taken by the health answers",
+            "haproxy.frontends[0].name: names that begin with `basalt-` are taken by health answers",
             "haproxy.frontends[0].servers[1].name: `n1` is already at haproxy.frontends[0].servers[0].name",
-            "haproxy.frontends[0].check.tls: the servers expect TLS, but haproxy would send them plain bytes; use mode `tcp` without a certificate",
+            "haproxy.frontends[0].check.tls: the servers expect TLS, but haproxy would send them plain bytes; use mode `tcp` without a certificate, or `server_tls`",
         ],
     );
     check(
@@ -159,6 +168,24 @@ fn refused_haproxy() {
             "haproxy.connect_timeout_seconds: must be between 1 and 2147483, not 0",
             "haproxy.tunnel_timeout_seconds: must be between 1 and 2147483, not 4294967295",
             "haproxy.max_connections: must be between 1 and 500000, not 4294967295",
+        ],
+    );
+}
+
+#[test]
+fn refused_rules_and_anchors() {
+    use basalt_model::node::ServerTls;
+    check(
+        |node| {
+            let frontend = &mut node.haproxy.as_mut().unwrap().frontends[1];
+            frontend.rules = vec!["bind :80".to_owned(), "acl a src -f /etc/shadow".to_owned()];
+            let host = "servers.lab.example".parse().unwrap();
+            frontend.server_tls = Some(ServerTls { ca: "other".parse().unwrap(), host });
+        },
+        &[
+            "haproxy.frontends[1]: the node has no trust anchor `other`",
+            "haproxy.frontends[1].rules[0]: begins with `bind`, which is not a rule of a frontend",
+            "haproxy.frontends[1].rules[1]: reads `/etc/shadow`, which haproxy's pod does not have",
         ],
     );
 }
@@ -209,7 +236,7 @@ fn keepalived_alone() {
     node.haproxy = None;
     node.keepalived.as_mut().unwrap().instances[0].priority = 253;
     let pods = render(&node).unwrap();
-    assert!(!file(&pods, "keepalived", "keepalived.conf").contains("script \""));
+    assert!(!file(&pods, "keepalived", "keepalived.conf").contains("curl"));
 }
 
 #[test]
@@ -237,6 +264,70 @@ fn refused_vault_agent() {
     );
 }
 
+fn own(name: &str, manifest: &str) -> OwnPod {
+    OwnPod {
+        name: name.parse().unwrap(),
+        source: format!("pods/{name}.yaml").parse().unwrap(),
+        manifest: manifest.to_owned(),
+        files: vec![OwnPodFile {
+            name: "a.conf".parse().unwrap(),
+            contents: "a = 1\n".to_owned(),
+            mode: "0600".parse().unwrap(),
+        }],
+        capabilities: Vec::new(),
+        is_privileged: false,
+    }
+}
+
+/// The manifest of the worked example.
+const EXPORTER: &str = include_str!("../../tests/clusters/lab/pods/exporter.yaml");
+
+#[test]
+fn own_pods_stay_as_they_were_written() {
+    let mut node = node("n1");
+    node.pods = vec![own("exporter", EXPORTER)];
+    let pods = render(&node).unwrap();
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(names, ["exporter", "haproxy", "keepalived", "vault-agent"]);
+    assert_eq!(pods[0].manifest, EXPORTER);
+    let file = &pods[0].files[0];
+    assert_eq!(file.path.as_str(), "/etc/basalt/pods/exporter/a.conf");
+    assert_eq!((file.contents.as_str(), file.mode), ("a = 1\n", 0o600));
+}
+
+#[test]
+fn refused_own_pods() {
+    check(
+        |node| node.pods = vec![own("haproxy", EXPORTER), own("a", ""), own("a", "")],
+        &[
+            "pods[2].name: `a` is already at pods[1].name",
+            "pods[0].name: `haproxy` is the name of a pod of ours",
+        ],
+    );
+    check(
+        |node| node.pods = vec![own("other", EXPORTER)],
+        &[
+            "pods/other.yaml: metadata.name: the pod is called `exporter` here and `other` in the cluster",
+        ],
+    );
+    let unpinned = EXPORTER.split("@sha256").next().unwrap().to_owned()
+        + EXPORTER.split_once("d6c55").unwrap().1;
+    check(
+        |node| node.pods = vec![own("exporter", &unpinned)],
+        &[
+            "pods/exporter.yaml:17:12: spec.containers[0].image: the image is not named by its digest, so it can change behind the node's back [basalt-image-digest]; add `@sha256:…`",
+        ],
+    );
+    // Two pods that are fine by themselves.
+    let taken = EXPORTER.replace("9100", "9444");
+    check(
+        |node| node.pods = vec![own("exporter", &taken)],
+        &[
+            "pods/exporter.yaml:22:17: spec.containers[0].ports[0].hostPort: port 9444 (TCP) of the host is taken by the pod in `haproxy.yaml` [host-port]; choose another port, or another `hostIP`",
+        ],
+    );
+}
+
 /// What only shows once the manifests are made.
 #[test]
 fn refused_manifests() {
@@ -247,8 +338,8 @@ fn refused_manifests() {
                 vec!["192.0.2.11:443".parse().unwrap()];
         },
         &[
-            "haproxy.yaml: spec.containers[0].ports[5]: port 443 is already taken by haproxy.yaml: spec.containers[0].ports[3]",
-            "vault-agent.yaml: spec.containers[0].ports[0]: port 9444 is already taken by haproxy.yaml: spec.containers[0].ports[0]",
+            "haproxy.yaml: spec.containers[0].ports[5].hostPort: port 443 (TCP) of the host is taken in this pod already; choose another port, or another `hostIP`",
+            "vault-agent.yaml: spec.containers[0].ports[0].hostPort: port 9444 (TCP) of the host is taken by the pod in `haproxy.yaml`; choose another port, or another `hostIP`",
         ],
     );
     check(
@@ -262,8 +353,8 @@ fn refused_manifests() {
             node.vault_agent.as_mut().unwrap().templates.push(template);
         },
         &[
+            "vault-agent.yaml: spec.containers[0].volumeMounts[4].mountPath: `/var/lib/basalt/identity` is mounted on already; mount each volume on a path of its own",
             "vault-agent.yaml: spec.containers[0].volumeMounts[3].mountPath: would hide the image's own `/etc`; use a folder of its own",
-            "vault-agent.yaml: spec.containers[0].volumeMounts[4].mountPath: `/var/lib/basalt/identity` is used twice",
         ],
     );
     let mut node = node("n1");

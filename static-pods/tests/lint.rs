@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use basalt_model::report::Severity;
-use basalt_static_pods::lint::{File, LintFinding, Rules, lint};
+use basalt_static_pods::lint::{File, LintFinding, Policy, Rules, lint};
 use expect_test::expect_file;
 
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -91,7 +91,8 @@ fn files_together() {
 #[test]
 fn the_rules_of_basalt() {
     let text = pod("a", "");
-    let found = lint(&[File { name: "a.yaml", bytes: text.as_bytes() }], Rules::Basalt);
+    let policy = Policy::of_own_pods();
+    let found = lint(&[File { name: "a.yaml", bytes: text.as_bytes() }], Rules::Basalt(&policy));
     let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
     let expected =
         ["basalt-priority", "basalt-probe", "basalt-capabilities", "basalt-image-digest"];

@@ -50,8 +50,10 @@ pub const PLACES: [Place; 3] = [
     Place { name: "n2", interface: "eth0", addresses: &["192.0.2.12/24", "2001:db8:2::12/64"] },
     Place { name: "n3", interface: "eth0", addresses: &["192.0.2.13/24", "2001:db8:2::13/64"] },
 ];
-/// The address that clients and backends have on the switch.
-pub const CLIENT_ADDRESSES: [&str; 2] = ["192.0.2.1/24", "2001:db8:2::1/64"];
+/// The addresses that the client on the switch and the servers beside it have.
+pub const CLIENT_ADDRESSES: [&str; 3] = ["192.0.2.1/24", "192.0.2.2/24", "2001:db8:2::1/64"];
+/// The one of the servers.
+pub const SERVER_ADDRESS: &str = "192.0.2.2";
 
 /// A running node.
 #[derive(Debug)]
@@ -70,7 +72,14 @@ impl Yard {
     /// # Panics
     /// When the images cannot be made from the programs that are there.
     pub fn new() -> Option<Yard> {
-        let (xtask, agent) = (programs::xtask()?, programs::agent()?);
+        Yard::of(programs::xtask()?, programs::agent()?)
+    }
+
+    /// The same with these builds of our own programs.
+    ///
+    /// # Panics
+    /// When the images cannot be made from the programs that are there.
+    pub fn of(xtask: PathBuf, agent: PathBuf) -> Option<Yard> {
         let (ignition, umoci) = (peer("ignition-2.24")?, peer("umoci")?);
         let (busybox, curl) = (peer("busybox")?, peer("curl")?);
         let (haproxy, keepalived) = (peer("haproxy")?, peer("keepalived")?);
@@ -158,7 +167,7 @@ impl Yard {
 const REFERENCE: &str = "basalt-fleet:1";
 
 /// A `cluster.yaml` for [`PLACES`]: one virtual address in front of two servers on the switch, an API server at
-/// `192.0.2.1:6443` and a web server at `192.0.2.1:8080`.
+/// port 6443 and a web server at port 8080 of [`SERVER_ADDRESS`].
 pub fn cluster(yard: &Yard, generation: u32) -> String {
     let node = |(number, place): (usize, &Place)| {
         format!(
@@ -188,7 +197,7 @@ nodes:
 {nodes}api:
   host: api.lab.example
   virtual_addresses: [192.0.2.10, \"2001:db8:2::10\"]
-  servers: [192.0.2.1:6443]
+  servers: [{SERVER_ADDRESS}:6443]
 haproxy:
   image: {haproxy}
   roles: [controller]
@@ -202,7 +211,7 @@ haproxy:
         path: /healthz
       servers:
         - name: s1
-          address: 192.0.2.1:8080
+          address: {SERVER_ADDRESS}:8080
 keepalived:
   image: {keepalived}
   instances:
@@ -228,23 +237,22 @@ image:
     )
 }
 
-/// Waits until every node's `basalt-agent check` is content.
+/// Waits until every node's haproxy has a living server behind each frontend.
 ///
 /// # Errors
 /// When one is not in time: with its status.
-pub fn wait_until_healthy(nodes: &[FleetNode], limit: Duration) -> Result<()> {
+pub fn wait_until_ready(nodes: &[FleetNode], limit: Duration) -> Result<()> {
     for node in nodes {
-        let content =
-            || node.machine.run(&["basalt-agent", "check"]).ok()?.status.success().then_some(());
-        wait::until(&format!("`{}` to be healthy", node.place.name), limit, content).with_context(
-            || {
+        let ask = ["curl", "-fs", "--max-time", "1", "http://127.0.0.1:9444/readyz"];
+        let ready = || node.machine.output(&ask).ok();
+        wait::until(&format!("haproxy on `{}` to be ready", node.place.name), limit, ready)
+            .with_context(|| {
                 let status = node.machine.run(&["basalt-agent", "status"]);
                 status.map_or_else(
                     |error| error.to_string(),
                     |output| String::from_utf8_lossy(&output.stdout).into_owned(),
                 )
-            },
-        )?;
+            })?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! A node's life in the lab is then [`tree`] (a root tree of its own), [`ignition`] (the first boot's work on it) and
 //! [`namespaces`] (systemd as pid 1 over it), with [`wait`] for every state that takes its time. [`pod_host`] gives it
 //! containerd and a kubelet, [`images`] something for them to run, [`network`] a wire to others.
-//! [`fleet`] is all of it at once: nodes from a `cluster.yaml`.
+//! [`fleet`] is all of it at once: nodes from a `cluster.yaml`; [`virtual_address`] is what happens to them.
 
 pub mod cache;
 mod cgroup;
@@ -25,4 +25,5 @@ pub mod programs;
 pub mod report;
 mod scratch;
 pub mod tree;
+pub mod virtual_address;
 pub mod wait;

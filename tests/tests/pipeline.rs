@@ -16,6 +16,17 @@ use e2e::{checkout, programs};
 const GOLDEN_KINDS: [&str; 7] =
     ["node", "butane", "ignition", "static-pod", "pod-config", "ipxe", "pxe-ignition"];
 
+/// What the lab's `cluster.yaml` names.
+const LAB_FILES: [&str; 7] = [
+    "butane/all.bu",
+    "butane/n3.bu",
+    "files/crictl.yaml",
+    "files/90-nic-rings.rules",
+    "haproxy/operators.acl",
+    "pods/exporter.conf",
+    "pods/exporter.yaml",
+];
+
 /// A finished build of a cluster in a folder of its own.
 struct Build {
     folder: tempfile::TempDir,
@@ -49,9 +60,7 @@ impl Build {
     fn copy_of_lab(&self, change: impl Fn(&str) -> String) -> PathBuf {
         let folder = self.folder.path().join("cluster");
         let _ = fs::remove_dir_all(&folder);
-        for file in
-            ["butane/all.bu", "butane/n3.bu", "files/crictl.yaml", "files/90-nic-rings.rules"]
-        {
+        for file in LAB_FILES {
             let target = folder.join(file);
             fs::create_dir_all(target.parent().expect("a file has a folder"))
                 .expect("a temporary folder");
@@ -204,6 +213,11 @@ fn a_change_of_anything_that_nodes_are_made_from_compiles_them_again() {
     append("files/90-nic-rings.rules", "# changed\n");
     assert_eq!(changed(&[]), (true, true));
     assert_eq!(changed(&[]), (false, false));
+    // What nodes carry as text.
+    for file in ["haproxy/operators.acl", "pods/exporter.yaml", "pods/exporter.conf"] {
+        append(file, "# changed\n");
+        assert_eq!((changed(&[]), changed(&[])), ((true, true), (false, false)), "{file}");
+    }
     // A comment makes nothing different; it is looked at once.
     append("butane/all.bu", "# changed\n");
     assert_eq!(changed(&[]), (true, false));
@@ -439,7 +453,13 @@ fn what_the_build_is_made_from_is_never_replaced() {
         let text = stderr(&output);
         assert!(text.contains("is what this build is made from"), "{}: {text}", dist.display());
     }
-    for file in ["cluster.yaml", "butane/all.bu", "files/crictl.yaml"] {
+    for file in [
+        "cluster.yaml",
+        "butane/all.bu",
+        "files/crictl.yaml",
+        "pods/exporter.yaml",
+        "haproxy/operators.acl",
+    ] {
         assert!(folder.join(file).is_file(), "{file}");
     }
     assert!(agents.join("basalt-agent").is_file());

@@ -36,7 +36,7 @@ pub(crate) enum BuildVerb {
     BuildImage(build_image::Arguments),
     // A comment here would take the place of all that its arguments say about the verb.
     Butane(butane::Arguments),
-    /// Check static pods.
+    /// Check static pods, or make them of what Podman runs.
     Pods(pods::Arguments),
 }
 
@@ -113,7 +113,7 @@ mod tests {
             Build:
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
               butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
-              pods          Check static pods
+              pods          Check static pods, or make them of what Podman runs
 
             Chores:
               peers         Install or build the real programs that tests run against ours

@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
 enum Target {
     /// The Butane compiler.
     Butane,
+    /// The linter of static pods.
+    Pods,
 }
 
 impl Target {
@@ -38,6 +40,7 @@ impl Target {
     fn name(self) -> &'static str {
         match self {
             Target::Butane => "butane",
+            Target::Pods => "pods",
         }
     }
 
@@ -45,6 +48,7 @@ impl Target {
     fn seeds(self) -> &'static [&'static str] {
         match self {
             Target::Butane => &["butane/tests/corpus/good", "butane/tests/corpus/bad"],
+            Target::Pods => &["static-pods/tests/lint/good", "static-pods/tests/lint/bad"],
         }
     }
 }

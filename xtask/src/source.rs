@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
+use basalt_model::names::RelativePath;
 use basalt_model::yaml::MAX_BYTES;
 use camino::Utf8Path;
 use nix::fcntl::OFlag;
@@ -21,6 +22,16 @@ pub(crate) fn read(path: &Utf8Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads a file that a cluster in `folder` names and whose text nodes carry.
+///
+/// # Errors
+/// Says what is wrong with the file, as a finding does.
+pub(crate) fn text(folder: &Utf8Path, name: &RelativePath) -> Result<String, String> {
+    let path = folder.join(name.as_str());
+    let bytes = read(&path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
 }
 
 #[cfg(test)]

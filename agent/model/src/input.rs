@@ -10,11 +10,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::decode::{Between, Decode, Decoder, Located, word};
 use crate::names::{
-    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
+    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, FileName, Host, ImageReference,
     InterfaceName, ItemName, MacAddress, NodeName, PodName, Registry, RelativePath, RoleName,
     Sha256, UnitName,
 };
-use crate::node::{BondMode, ProxyMode};
+use crate::node::{Balance, BondMode, ProxyMode, ProxyProtocol};
 use crate::record;
 use crate::yaml::Yaml;
 
@@ -53,6 +53,8 @@ record! {
         vault: Option<VaultInput>,
         /// Renders secrets from Vault into files for other pods.
         vault_agent: Option<Located<VaultAgentInput>>,
+        /// Static pods of your own, besides those that Basalt makes.
+        pods: Vec<Located<PodInput>>,
         /// Settings of the kubelet on every node.
         kubelet: Option<KubeletInput>,
         /// Settings of containerd on every node.
@@ -150,12 +152,31 @@ record! {
         max_connections: Between<1, 500000> = Between(20000),
         /// Seconds to wait for a connection to a server.
         connect_timeout_seconds: Between<1, 3600> = Between(10),
+        /// Seconds that a request waits for a server that has room for it.
+        queue_timeout_seconds: Between<1, 3600> = Between(10),
+        /// Seconds that a client has to send the head of a request.
+        request_timeout_seconds: Between<1, 3600> = Between(10),
         /// Seconds of silence after which a connection is closed.
         idle_timeout_seconds: Between<1, 86400> = Between(60),
         /// Seconds of silence after which an upgraded or tunnelled connection is closed.
         tunnel_timeout_seconds: Between<1, 86400> = Between(3600),
+        /// Seconds that requests have to end by themselves when the pod stops; its ports are closed for so long before
+        /// another one can open them. A virtual address has moved away by then.
+        drain_seconds: Between<0, 60> = Between(2),
+        /// Seconds that connections have to end by themselves after a reload; new ones are served by the new config.
+        reload_drain_seconds: Between<1, 86400> = Between(600),
+        /// Maps and lists that `rules` read, as `/etc/basalt/pods/haproxy/files/NAME`.
+        files: Vec<Located<HaproxyFileInput>>,
         /// Listening places besides the Kubernetes API.
         frontends: Vec<Located<FrontendInput>>,
+    }
+
+    /// One map or list that haproxy reads.
+    pub struct HaproxyFileInput {
+        /// Unique; its name in the folder.
+        name: Located<FileName>,
+        /// The file to take, relative to this file.
+        source: Located<RelativePath>,
     }
 
     /// One listening place and the servers behind it.
@@ -168,18 +189,56 @@ record! {
         mode: ProxyMode = ProxyMode::Tcp,
         /// Name of a certificate of `vault.certificates`; haproxy ends TLS with it.
         certificate: Option<Located<ItemName>>,
+        /// Whether connections begin with a PROXY protocol header, as another load balancer in front sends it. Those
+        /// without one are refused.
+        accept_proxy: bool = false,
+        /// Connections at once; `haproxy.max_connections` when absent.
+        max_connections: Option<Between<1, 500000>>,
+        /// New connections in one second; further ones wait.
+        max_connections_per_second: Option<Between<1, 1000000>>,
+        /// Lines of haproxy's own configuration language, in order: `acl`, `tcp-request`, `http-request`,
+        /// `http-response`, `http-after-response` and `use_backend`.
+        rules: Vec<Located<String>>,
+        /// `least_connections` (where `mode` is `tcp`), `round_robin` (where it is `http`) or `source`.
+        balance: Option<Balance>,
+        /// Speaks TLS to the servers, and verifies who they are.
+        server_tls: Option<ServerTlsInput>,
         /// How a server's health is found; a TCP connection when absent.
-        check: Option<HealthCheckInput>,
+        check: Option<Located<HealthCheckInput>>,
         /// At least one.
         servers: Vec<Located<ServerInput>>,
     }
 
-    /// `GET path` has to answer 200.
+    /// How haproxy knows the servers it speaks TLS to.
+    pub struct ServerTlsInput {
+        /// Name of the trust anchor that signs their certificates.
+        ca: Located<ItemName>,
+        /// The name their certificates have to hold; also the one asked for (SNI).
+        host: DnsName,
+    }
+
+    /// `GET path` has to answer, or a connection to succeed where there is no `path`.
     pub struct HealthCheckInput {
         /// Absolute path of the request.
-        path: Located<String>,
-        /// Whether the servers expect TLS. The server's certificate is not verified: the answer decides health only.
+        path: Option<Located<String>>,
+        /// The `Host` of the request; `localhost` when absent.
+        host: Option<Host>,
+        /// Statuses that are fine: `200`, `200-299`, `200,401`.
+        status: Located<String> = Located::default_of("200".to_owned()),
+        /// Whether the servers expect TLS. Without `ca` their certificate is not verified: the answer decides health only.
         tls: bool = false,
+        /// Name of the trust anchor that signs the servers' certificates.
+        ca: Option<Located<ItemName>>,
+        /// The name their certificates have to hold.
+        server_name: Option<Located<DnsName>>,
+        /// Seconds between checks of a server that works; one in doubt is asked four times as often.
+        interval_seconds: Between<1, 3600> = Between(2),
+        /// Seconds that a check may take.
+        timeout_seconds: Between<1, 3600> = Between(2),
+        /// Good answers in a row after which a server is used.
+        rise: Between<1, 100> = Between(2),
+        /// Bad answers in a row after which it is not.
+        fall: Between<1, 100> = Between(3),
     }
 
     /// One server behind a frontend.
@@ -188,6 +247,14 @@ record! {
         name: Located<ItemName>,
         /// `address:port`.
         address: Endpoint,
+        /// Its share of the connections: 100 when absent, 0 for none.
+        weight: Option<Between<0, 256>>,
+        /// Connections at once; further ones wait.
+        max_connections: Option<Between<1, 500000>>,
+        /// Whether it is used only when all others are down.
+        backup: bool = false,
+        /// Tells it the client's address by the PROXY protocol, `v1` or `v2`.
+        send_proxy: Option<ProxyProtocol>,
     }
 
     /// The keepalived static pod.
@@ -214,6 +281,9 @@ record! {
         peers: Vec<Located<NodeName>>,
         /// Seconds between advertisements.
         advert_interval_seconds: Between<1, 40> = Between(1),
+        /// Further interfaces that a node needs to be of use, like an uplink. One that loses a link stands back behind
+        /// nodes that have theirs. The interface that carries the addresses always counts.
+        track_interfaces: Vec<Located<InterfaceName>>,
     }
 
     /// The core Vault, or OpenBao.
@@ -329,6 +399,36 @@ record! {
         destination: Located<AbsolutePath>,
         /// Mode of the file.
         mode: FileMode = "0600".parse().expect("a file mode"),
+        /// Number of the user that owns the file. Numbers, since the pod's image has users of its own.
+        user_id: Between<0, 4294967294> = Between(0),
+        /// Number of the group that owns the file.
+        group_id: Between<0, 4294967294> = Between(0),
+    }
+
+    /// A static pod of your own. It obeys the rules of `cargo xtask pods lint --rules basalt`.
+    pub struct PodInput {
+        /// Unique; also the pod's name in its manifest.
+        name: Located<PodName>,
+        /// The manifest, relative to this file; nodes get it as it is.
+        manifest: Located<RelativePath>,
+        /// The roles whose nodes run it.
+        roles: Vec<Located<RoleName>>,
+        /// Config files that nodes get as `/etc/basalt/pods/POD/NAME`, for the manifest to mount. They hold no secrets.
+        files: Vec<Located<PodFileInput>>,
+        /// Capabilities that its containers may add, without `CAP_`; none when absent.
+        capabilities: Vec<Located<String>>,
+        /// Whether its containers may be privileged.
+        privileged: bool = false,
+    }
+
+    /// One config file of a static pod.
+    pub struct PodFileInput {
+        /// Unique in the pod; its name in the folder.
+        name: Located<FileName>,
+        /// The file to take, relative to this file.
+        source: Located<RelativePath>,
+        /// Its mode; root owns it.
+        mode: FileMode = "0644".parse().expect("a file mode"),
     }
 
     /// Settings of the standalone kubelet.
@@ -434,6 +534,35 @@ impl Decode for ProxyMode {
         json!({"enum": PROXY_MODES.map(|(name, _)| name)})
     }
 }
+
+impl Decode for Balance {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        word(yaml, decoder, &BALANCES)
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"enum": BALANCES.map(|(name, _)| name)})
+    }
+}
+
+const BALANCES: [(&str, Balance); 3] = [
+    ("least_connections", Balance::LeastConnections),
+    ("round_robin", Balance::RoundRobin),
+    ("source", Balance::Source),
+];
+
+impl Decode for ProxyProtocol {
+    fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
+        word(yaml, decoder, &PROXY_PROTOCOLS)
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"enum": PROXY_PROTOCOLS.map(|(name, _)| name)})
+    }
+}
+
+const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
+    [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 
 const PROXY_MODES: [(&str, ProxyMode); 2] = [("tcp", ProxyMode::Tcp), ("http", ProxyMode::Http)];
 

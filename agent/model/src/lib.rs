@@ -9,4 +9,5 @@ pub mod input;
 pub mod names;
 pub mod node;
 pub mod report;
+pub mod rules;
 pub mod yaml;

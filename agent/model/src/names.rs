@@ -115,6 +115,8 @@ text_types! {
     AbsolutePath: "an absolute path without `..`, `//` or a final `/`", "^/[^\\s]*[^/\\s]$", "/path", is_absolute_path;
     /// A path below some folder: relative, without `.`, `..`, empty parts or a final `/`.
     RelativePath: "a relative path that stays below its folder (no `..`, no leading or final `/`)", "^[^/].*$", "path", is_relative_path;
+    /// The name of a file without its folder: letters, digits, `.`, `_` and `-`, not beginning with a dot.
+    FileName: "a file name (at most 63 of a-z, A-Z, 0-9, `.`, `_` and `-`, no dot at the beginning)", "^[0-9A-Za-z_][0-9A-Za-z._-]{0,62}$", "file.map", is_file_name;
     /// The name of a systemd unit with its suffix, `haproxy.service`.
     UnitName: "a systemd unit name with its suffix", "^[A-Za-z0-9:_.@\\\\-]+\\.(service|socket|target|timer|path|mount)$", "unit.service", is_unit_name;
     /// A file mode as four octal digits in a string, `\"0640\"`; permission bits only.
@@ -305,6 +307,11 @@ fn is_relative_path(text: &str) -> bool {
     !text.is_empty()
         && text.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
         && !text.chars().any(|c| c.is_control())
+}
+
+fn is_file_name(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=63).contains(&text.len()) && text.bytes().all(is_plain) && !text.starts_with(['.', '-'])
 }
 
 fn is_unit_name(text: &str) -> bool {

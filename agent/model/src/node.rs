@@ -8,10 +8,18 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod haproxy;
+
+pub use haproxy::{
+    Ask, Balance, CheckAnchor, CheckTls, Frontend, HAPROXY_FILES, Haproxy, HaproxyFile,
+    HealthCheck, ProxyMode, ProxyProtocol, Server, ServerTls,
+};
+
 use crate::decode::closest;
 use crate::names::{
-    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, Host, ImageReference,
-    InterfaceName, ItemName, MacAddress, NodeName, RoleName, Sha256, UnitName,
+    AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, FileName, Host, ImageReference,
+    InterfaceName, ItemName, MacAddress, NodeName, PodName, RelativePath, RoleName, Sha256,
+    UnitName,
 };
 
 /// The `schema` value this build writes and reads.
@@ -70,6 +78,9 @@ pub struct Node {
     pub vault: Option<Vault>,
     /// The vault-agent static pod, when this node runs it.
     pub vault_agent: Option<VaultAgent>,
+    /// Static pods of people's own, sorted as they were written.
+    #[serde(default)]
+    pub pods: Vec<OwnPod>,
     /// Settings of the kubelet.
     pub kubelet: Kubelet,
     /// Settings of containerd.
@@ -161,79 +172,6 @@ pub struct Api {
     pub servers: Vec<Endpoint>,
 }
 
-/// The haproxy static pod.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Haproxy {
-    /// Container image, by digest.
-    pub image: ImageReference,
-    /// In the order written; names are unique, binds do not overlap.
-    pub frontends: Vec<Frontend>,
-    /// Loopback port of the health answers (`/healthz`, `/readyz`) and of statistics and Prometheus metrics.
-    pub monitor_port: u16,
-    /// Connections at once, all frontends together.
-    pub max_connections: u32,
-    /// Seconds to wait for a connection to a backend.
-    pub connect_timeout_seconds: u32,
-    /// Seconds of silence after which a connection is closed.
-    pub idle_timeout_seconds: u32,
-    /// Seconds of silence after which an upgraded or tunnelled connection is closed.
-    pub tunnel_timeout_seconds: u32,
-}
-
-/// One listening place of haproxy and the servers behind it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Frontend {
-    /// Also the name of its backend.
-    pub name: ItemName,
-    /// Where it listens; `0.0.0.0` and `::` are every address of the family.
-    pub binds: Vec<Endpoint>,
-    /// How connections are carried.
-    pub mode: ProxyMode,
-    /// Name of a [`Certificate`]: haproxy ends TLS with it. Absent carries bytes as they come.
-    pub certificate: Option<ItemName>,
-    /// How a server's health is found.
-    pub check: HealthCheck,
-    /// At least one.
-    pub servers: Vec<Server>,
-}
-
-/// How haproxy carries connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProxyMode {
-    /// Bytes, without looking inside.
-    Tcp,
-    /// HTTP requests.
-    Http,
-}
-
-/// How haproxy finds out that a server works.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum HealthCheck {
-    /// A TCP connection succeeds.
-    Tcp,
-    /// `GET path` answers 200; over TLS without verification where `tls` is set, since the answer decides health only.
-    Http {
-        /// Absolute path of the request.
-        path: String,
-        /// Whether the server expects TLS.
-        tls: bool,
-    },
-}
-
-/// One server behind a frontend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Unique in its frontend.
-    pub name: ItemName,
-    /// Where it listens.
-    pub address: Endpoint,
-}
-
 /// The keepalived static pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +196,8 @@ pub struct VrrpInstance {
     pub interface: InterfaceName,
     /// Seconds between advertisements, 1 to 40.
     pub advert_interval_seconds: u8,
+    /// Further interfaces of this node whose link counts; not [`VrrpInstance::interface`].
+    pub track_interfaces: Vec<InterfaceName>,
     /// This node's own address, from which advertisements are sent.
     pub source: IpAddr,
     /// The other nodes of the instance; at least one, all of the family of `source`.
@@ -341,7 +281,7 @@ pub struct Certificate {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reload {
     /// A static pod of this node.
-    Pod(crate::names::PodName),
+    Pod(PodName),
     /// A systemd unit.
     Unit(UnitName),
 }
@@ -368,6 +308,40 @@ pub struct VaultTemplate {
     pub contents: String,
     /// The file it becomes, on the host.
     pub destination: AbsolutePath,
+    /// Mode of the file.
+    pub mode: FileMode,
+    /// The user that owns the file.
+    pub user_id: u32,
+    /// The group that owns the file.
+    pub group_id: u32,
+}
+
+/// A static pod that somebody wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnPod {
+    /// The pod's name, also in its manifest.
+    pub name: PodName,
+    /// Where the manifest was, relative to the cluster's file; findings name it.
+    pub source: RelativePath,
+    /// The manifest, as it was written.
+    pub manifest: String,
+    /// The files it may mount; names are unique.
+    pub files: Vec<OwnPodFile>,
+    /// The capabilities that its containers may add, without `CAP_`.
+    pub capabilities: Vec<String>,
+    /// Whether its containers may be privileged.
+    pub is_privileged: bool,
+}
+
+/// One config file of an [`OwnPod`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnPodFile {
+    /// Its name in the pod's folder of config files.
+    pub name: FileName,
+    /// The text, without secrets.
+    pub contents: String,
     /// Mode of the file.
     pub mode: FileMode,
 }

@@ -220,6 +220,11 @@ fn create_directories(path: &Utf8Path, owner: Owner) -> io::Result<()> {
     Ok(fsync(&open_directory(parent)?)?)
 }
 
+/// Makes what was renamed or removed in a directory last over a power cut.
+pub(crate) fn sync_directory(path: &Utf8Path) -> io::Result<()> {
+    Ok(fsync(&open_directory(path)?)?)
+}
+
 fn open_directory(path: &Utf8Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, path.as_std_path(), flags, Mode::empty())?)

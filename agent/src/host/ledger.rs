@@ -1,19 +1,23 @@
-//! The ledger: what the agent cannot observe again. Which generation it accepted, and which files are its own.
+//! The ledger: what the agent cannot observe again. Which generation it accepted, which files are its own, and which set
+//! of pods was proven.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::look;
+use crate::generation::record::Generations;
 
 /// Where the ledger is.
 pub(crate) const LEDGER_PATH: &str = "/var/lib/basalt/ledger.json";
 /// Where an unreadable ledger is kept for people to look at.
 pub(crate) const BROKEN_LEDGER_PATH: &str = "/var/lib/basalt/ledger.json.broken";
 /// The `schema` value this build writes and reads.
-const LEDGER_SCHEMA: u32 = 1;
+const LEDGER_SCHEMA: u32 = 2;
+/// Written before there were generations; read as one that has committed none.
+const FORMER_SCHEMA: u32 = 1;
 
 /// The document at [`LEDGER_PATH`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,16 @@ pub(crate) struct Ledger {
     pub(crate) manifests: BTreeSet<String>,
     /// Config files written, or about to be.
     pub(crate) config_files: BTreeSet<String>,
+    /// Which set of pods the node is to have, and how that was found.
+    #[serde(default)]
+    pub(crate) generations: Box<Generations>,
+    /// By pod: the number of the run that the next manifest of it starts. It goes into the run's UID, and the kubelet
+    /// starts no UID twice in a row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) runs: BTreeMap<String, u64>,
+    /// Running pods that are about to take new config files. One that is still here in the next round was interrupted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) reloads: BTreeSet<String>,
 }
 
 /// One accepted `node.json`.
@@ -59,6 +73,9 @@ impl Ledger {
             accepted,
             manifests: BTreeSet::new(),
             config_files: BTreeSet::new(),
+            generations: Box::default(),
+            runs: BTreeMap::new(),
+            reloads: BTreeSet::new(),
         }
     }
 
@@ -88,7 +105,9 @@ impl LedgerSeen {
 /// Reads a ledger's text.
 pub(crate) fn parse(text: &str) -> LedgerSeen {
     match serde_json::from_str::<Ledger>(text) {
-        Ok(ledger) if ledger.schema == LEDGER_SCHEMA => LedgerSeen::Known(ledger),
+        Ok(ledger) if [LEDGER_SCHEMA, FORMER_SCHEMA].contains(&ledger.schema) => {
+            LedgerSeen::Known(Ledger { schema: LEDGER_SCHEMA, ..ledger })
+        }
         Ok(ledger) => LedgerSeen::Broken(format!(
             "{LEDGER_PATH}: `schema` is {}, this agent reads {LEDGER_SCHEMA}",
             ledger.schema
@@ -121,13 +140,22 @@ mod tests {
         let mut ledger = Ledger::new(Accepted { generation: 7, sha256: "ab".into() });
         ledger.manifests.insert("/etc/kubernetes/manifests/a.yaml".into());
         ledger.config_files.insert("/etc/basalt/pods/a/a.cfg".into());
+        ledger.runs.insert("a".into(), 3);
+        ledger.reloads.insert("a".into());
         assert_eq!(parse(&ledger.to_json()), LedgerSeen::Known(ledger));
+    }
+
+    #[test]
+    fn a_ledger_from_before_generations() {
+        let text = r#"{"schema": 1, "accepted": {"generation": 7, "sha256": "ab"}, "manifests": [], "config_files": []}"#;
+        let accepted = Accepted { generation: 7, sha256: "ab".into() };
+        assert_eq!(parse(text), LedgerSeen::Known(Ledger::new(accepted)));
     }
 
     #[test]
     fn anything_else_is_broken() {
         let ledger = Ledger::new(Accepted { generation: 7, sha256: "ab".into() }).to_json();
-        let newer = ledger.replace("\"schema\": 1", "\"schema\": 2");
+        let newer = ledger.replace("\"schema\": 2", "\"schema\": 3");
         let unknown = ledger.replace("\"schema\"", "\"new\": 1, \"schema\"");
         for text in ["", "{}", &ledger[..ledger.len() / 2], "\0\0\0\0", &newer, &unknown] {
             assert!(matches!(parse(text), LedgerSeen::Broken(_)), "{text}");

@@ -4,13 +4,17 @@
 //! into paths of the running process, through [`Host::path`] and [`Host::real`]. So the whole agent runs on any
 //! directory, and stays inside it.
 
+pub(crate) mod boot;
+pub(crate) mod cri;
 pub(crate) mod files;
+pub(crate) mod generations;
 pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod manifests;
 pub(crate) mod reserve;
 mod root;
+pub(crate) mod runs;
 pub(crate) mod service;
 pub(crate) mod systemd;
 pub(crate) mod watch;
@@ -89,6 +93,14 @@ impl Host {
     /// The path of the running process for what a path of the host leads to.
     pub(crate) fn real(&self, host_path: &str) -> Utf8PathBuf {
         resolve(&self.root, host_path, LastPart::Followed)
+    }
+
+    /// The host's own name for a path of the running process, for messages.
+    pub(crate) fn shown(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(below) => Utf8Path::new("/").join(below),
+            Err(_) => path.to_owned(),
+        }
     }
 
     /// What the path of the running process leads to on the host; the path itself when it is not below the root.

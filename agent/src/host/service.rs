@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{Attributes, replace};
 use super::{Host, lock, look, reserve};
 use crate::apply::Failure;
+use crate::probe::Evidence;
 
 /// Where the running service leaves its report.
 const REPORT_PATH: &str = "/run/basalt/status.json";
@@ -30,6 +31,8 @@ pub(crate) struct ServiceReport {
     pub(crate) phase: String,
     /// What failed in the last round.
     pub(crate) failures: Vec<Failure>,
+    /// What it knows about health and images.
+    pub(crate) evidence: Evidence,
 }
 
 /// Whether the service runs, as seen from outside.

@@ -1,5 +1,6 @@
 //! The state of systemd units, asked over the system bus.
 
+use std::io;
 use std::time::Duration;
 
 use zbus::{OwnedObjectPath, OwnedVariant};
@@ -9,6 +10,8 @@ use super::Host;
 /// The bus answers within milliseconds; whoever asks for a status does not want to wait for one that does not.
 const BUS_TIMEOUT: Duration = Duration::from_secs(2);
 const BUS_SOCKET_PATH: &str = "/run/dbus/system_bus_socket";
+/// The kubelet's unit.
+pub(crate) const KUBELET_UNIT: &str = "kubelet.service";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
 /// One unit as systemd sees it.
@@ -33,6 +36,27 @@ pub(crate) async fn units(host: &Host, units: &[&str]) -> Vec<UnitSeen> {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => unknown(format!("the system bus says: {error}")),
         Err(_) => unknown(format!("the system bus did not answer in {} s", BUS_TIMEOUT.as_secs())),
+    }
+}
+
+/// Queues the restart of a unit; does not wait for it to end.
+///
+/// # Errors
+/// When systemd cannot be asked, or refuses.
+pub(crate) async fn restart(host: &Host, unit: &str) -> io::Result<()> {
+    let address = format!("unix:path={}", host.real(BUS_SOCKET_PATH));
+    let restarting = async {
+        let bus = zbus::connection::Builder::address(address.as_str()).build().await?;
+        let manager = "org.freedesktop.systemd1.Manager";
+        // `fail`: no job that somebody else has queued is pushed aside.
+        let job = (unit, "fail");
+        let path = "/org/freedesktop/systemd1";
+        bus.call_method(Some(SYSTEMD), path, Some(manager), "RestartUnit", &job).await?;
+        zbus::Result::Ok(())
+    };
+    match tokio::time::timeout(BUS_TIMEOUT, restarting).await {
+        Ok(restarted) => restarted.map_err(io::Error::other),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

@@ -1,10 +1,17 @@
 //! What Basalt wants of a node's own pods besides.
 
 use super::container::containers;
+use super::policy::Policy;
 use super::tree::At;
-use super::{Effect, Sink, image, probe};
+use super::{Effect, Sink, host, image, probe};
 
-pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
+pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
+    if let Some(facts) = &policy.host {
+        host::check(pod, facts, sink);
+    }
+    let name = pod.follow(["metadata", "name"]);
+    let allowed = policy.capabilities.get(name.text());
+    let may_be_privileged = policy.privileged.contains(name.text());
     let spec = pod.get("spec");
     let mut refuse = |rule: &'static str, at: &At<'_>, message: &str, remedy: &str| {
         sink.add(Effect::Unsafe, rule, at, message, remedy);
@@ -32,22 +39,24 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
         }
         let context = container.get("securityContext");
         let privileged = context.get("privileged");
-        if privileged.is_true() {
+        if privileged.is_true() && !may_be_privileged {
             let message = "a privileged container is root on the host";
-            refuse("basalt-privileged", &privileged, message, "add the capabilities that it needs");
+            let remedy = "add the capabilities that it needs, or list the pod as `privileged`";
+            refuse("basalt-privileged", &privileged, message, remedy);
         }
         let drop = context.follow(["capabilities", "drop"]);
-        if !drop.texts().iter().any(|name| name.eq_ignore_ascii_case("all")) {
+        if !privileged.is_true()
+            && !drop.texts().iter().any(|name| name.eq_ignore_ascii_case("all"))
+        {
             let message = "the container keeps the runtime's default capabilities";
             let remedy = "write `capabilities: {drop: [ALL]}` and add what is needed";
             refuse("basalt-capabilities", &drop, message, remedy);
         }
         for name in context.follow(["capabilities", "add"]).items() {
-            if ["ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"]
-                .contains(&name.text().to_ascii_uppercase().as_str())
-            {
-                let message = "with this capability the container is as good as privileged";
-                refuse("basalt-capabilities", &name, message, "remove it");
+            if !allowed.is_some_and(|allowed| allowed.contains(&name.text().to_ascii_uppercase())) {
+                let message = "more than a pod of this kind needs";
+                let remedy = "remove it, or allow it to the pod where the cluster lists it";
+                refuse("basalt-capabilities", &name, message, remedy);
             }
         }
     }

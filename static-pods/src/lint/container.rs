@@ -52,7 +52,7 @@ fn check(role: Role, at: &At<'_>, spec: &At<'_>, volumes: &Volumes<'_>, sink: &m
     }
     let image = at.get("image");
     if sink.required("image", &image) {
-        image::reference(&image, sink);
+        image::of_container(&image, sink);
     }
     let policy = at.get("imagePullPolicy");
     if !policy.text().is_empty() {

@@ -34,11 +34,13 @@ const WORKLOADS: [&str; 7] = [
 ];
 
 fn is_pod(pod: &At<'_>, sink: &mut Sink<'_>) -> bool {
-    let (version, kind) = (pod.get("apiVersion"), pod.get("kind"));
+    let (version, kind) = (in_any_case(pod, "apiVersion"), in_any_case(pod, "kind"));
     let mut fits = true;
     for (at, wanted) in [(&version, "v1"), (&kind, "Pod")] {
         match at.value() {
             Some(Value::Text(text)) if text == wanted => continue,
+            // A group without a name.
+            Some(Value::Text(text)) if wanted == "v1" && text == "/v1" => continue,
             Some(Value::Text(text)) if !text.is_empty() => {
                 let message = format!("`{}`, where `{wanted}` is wanted", beginning(text));
                 let remedy = match text.as_str() {
@@ -63,6 +65,12 @@ fn is_pod(pod: &At<'_>, sink: &mut Sink<'_>) -> bool {
         fits = false;
     }
     fits
+}
+
+/// These two fields are looked for before all others, by a reader that does not mind capitals.
+fn in_any_case<'t>(pod: &At<'t>, name: &str) -> At<'t> {
+    let entry = pod.map().iter().rev().find(|entry| entry.key.eq_ignore_ascii_case(name));
+    pod.get(entry.map_or(name, |entry| &entry.key))
 }
 
 fn object(at: &At<'_>, ty: &'static str, sink: &mut Sink<'_>) {
@@ -181,6 +189,15 @@ fn quantity(at: &At<'_>, text: &str, sink: &mut Sink<'_>) {
 
 /// RFC 3339, as Go's `time.Parse` takes it.
 fn is_time(text: &str) -> bool {
+    // Go takes an hour of one digit.
+    let padded;
+    let text = match text.split_once('T') {
+        Some((date, time)) if time.as_bytes().get(1) == Some(&b':') => {
+            padded = format!("{date}T0{time}");
+            padded.as_str()
+        }
+        _ => text,
+    };
     let bytes = text.as_bytes();
     let number = |range: std::ops::Range<usize>| -> Option<u32> {
         let digits = text.get(range)?;

@@ -1,10 +1,12 @@
 //! The files of a manifest folder together.
 
+use std::net::IpAddr;
+
 use basalt_model::report::Place;
 
 use super::container::{HostPort, Role, containers, host_ports_of};
 use super::tree::{At, Node};
-use super::{Effect, LintFinding, Sink};
+use super::{Effect, LintFinding, Rules, Sink};
 
 /// Whether the kubelet passes over a file for its name.
 pub(super) fn is_ignored(name: &str, sink: &mut Sink<'_>) -> bool {
@@ -43,15 +45,18 @@ fn is_left_over(name: &str) -> bool {
 }
 
 /// What two pods of one node cannot both have.
-pub(super) fn check(pods: &[(&str, Node)], findings: &mut Vec<LintFinding>) {
+pub(super) fn check(pods: &[(&str, Node)], rules: Rules<'_>, findings: &mut Vec<LintFinding>) {
     for (index, (file, node)) in pods.iter().enumerate() {
         let mut sink = Sink { file, findings };
         let pod = At::root(node);
+        if rules != Rules::Kubelet {
+            own_ports(&pod, &mut sink);
+        }
         for (other_file, other) in &pods[..index] {
             let other = At::root(other);
             same_name(&pod, &other, other_file, &mut sink);
             same_uid(&pod, &other, other_file, &mut sink);
-            same_ports(&pod, &other, other_file, &mut sink);
+            same_ports(&pod, &other, other_file, rules, &mut sink);
         }
     }
 }
@@ -88,22 +93,67 @@ fn held<'t>(pod: &At<'t>) -> Vec<(HostPort<'t>, Place, String)> {
     ports.map(|(port, at)| (port, at.place, at.path)).collect()
 }
 
-fn same_ports(pod: &At<'_>, other: &At<'_>, other_file: &str, sink: &mut Sink<'_>) {
+fn same_ports(
+    pod: &At<'_>,
+    other: &At<'_>,
+    other_file: &str,
+    rules: Rules<'_>,
+    sink: &mut Sink<'_>,
+) {
     let taken = held(other);
     for (port, place, path) in held(pod) {
-        let clashes = taken.iter().any(|(other, _, _)| {
-            let any = |ip: &str| matches!(ip, "" | "0.0.0.0");
-            other.number == port.number
-                && other.protocol == port.protocol
-                && (any(other.ip) || any(port.ip) || other.ip == port.ip)
-        });
-        if clashes {
-            let message = format!(
-                "port {} ({}) of the host is taken by the pod in `{other_file}`",
-                port.number, port.protocol
-            );
+        let same: Vec<&HostPort<'_>> = taken
+            .iter()
+            .map(|(other, _, _)| other)
+            .filter(|other| other.number == port.number && other.protocol == port.protocol)
+            .collect();
+        let (effect, rule) = if same.iter().any(|other| meet(&port, other)) {
+            (Effect::NotAdmitted, "host-port")
+        } else if rules != Rules::Kubelet && same.iter().any(|other| sockets_meet(&port, other)) {
+            (Effect::Unsafe, "basalt-host-port")
+        } else {
+            continue;
+        };
+        let HostPort { number, protocol, .. } = port;
+        let message =
+            format!("port {number} ({protocol}) of the host is taken by the pod in `{other_file}`");
+        sink.at(effect, rule, place, &path, message, "choose another port, or another `hostIP`");
+    }
+}
+
+/// Within a pod, Kubernetes does not ask whether one address is part of another.
+fn own_ports(pod: &At<'_>, sink: &mut Sink<'_>) {
+    let held = held(pod);
+    for (index, (port, place, path)) in held.iter().enumerate() {
+        let is_taken = |(other, _, _): &(HostPort<'_>, Place, String)| {
+            let is_same = other.number == port.number && other.protocol == port.protocol;
+            is_same && other != port && sockets_meet(port, other)
+        };
+        if held[..index].iter().any(is_taken) {
+            let HostPort { number, protocol, .. } = port;
+            let message =
+                format!("port {number} ({protocol}) of the host is taken in this pod already");
             let remedy = "choose another port, or another `hostIP`";
-            sink.at(Effect::NotAdmitted, "host-port", place, &path, message, remedy);
+            sink.at(Effect::Unsafe, "basalt-host-port", *place, path, message, remedy);
         }
+    }
+}
+
+/// For the kubelet, every address is `0.0.0.0` alone.
+fn meet(port: &HostPort<'_>, other: &HostPort<'_>) -> bool {
+    let any = |ip: &str| matches!(ip, "" | "0.0.0.0");
+    any(other.ip) || any(port.ip) || other.ip == port.ip
+}
+
+/// The second of two sockets fails where both have one address, or one has every address of the family. (Those for
+/// `::` are IPv6 only.)
+fn sockets_meet(port: &HostPort<'_>, other: &HostPort<'_>) -> bool {
+    let address = |ip: &str| ip.parse::<IpAddr>().ok();
+    match (address(port.ip), address(other.ip)) {
+        (Some(a), Some(b)) => {
+            a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+        }
+        // Without an address it is every address of both families.
+        _ => true,
     }
 }

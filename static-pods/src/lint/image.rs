@@ -5,12 +5,20 @@
 use super::tree::{At, beginning};
 use super::{Effect, Sink};
 
-pub(super) fn reference(at: &At<'_>, sink: &mut Sink<'_>) {
-    let text = at.text();
-    if text.trim() != text {
+/// The image of a container.
+pub(super) fn of_container(at: &At<'_>, sink: &mut Sink<'_>) {
+    if at.text().trim() != at.text() {
         let message = "the reference has white space around it";
         sink.refused("image", at, message, "remove it");
-    } else if let Some(wrong) = wrong(text) {
+    } else {
+        reference(at, sink);
+    }
+}
+
+/// Any image.
+pub(super) fn reference(at: &At<'_>, sink: &mut Sink<'_>) {
+    let text = at.text();
+    if let Some(wrong) = wrong(text) {
         let message = format!("`{}` {wrong}", beginning(text));
         let remedy = "write it as in `registry.example/name:tag`, or with `@sha256:…`";
         sink.add(Effect::NeverStarts, "image", at, message, remedy);

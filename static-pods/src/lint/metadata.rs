@@ -59,7 +59,10 @@ fn name(metadata: &At<'_>, sink: &mut Sink<'_>) {
 }
 
 fn uid(uid: &At<'_>, sink: &mut Sink<'_>) {
-    if uid.text().contains(['/', '_']) {
+    if matches!(uid.text(), "." | "..") {
+        let message = "the kubelet takes a folder of its own for that of this pod";
+        sink.add(Effect::Ends, "pod-uid", uid, message, "remove it: the kubelet sets one");
+    } else if uid.text().contains(['/', '_']) {
         let message = format!(
             "`{}`: the kubelet makes the name of a control group of it, and panics on `/` and `_`",
             beginning(uid.text())
@@ -68,6 +71,9 @@ fn uid(uid: &At<'_>, sink: &mut Sink<'_>) {
     } else if uid.text().contains('\0') || uid.text().len() > MAX_FILE_NAME {
         let message = "a folder cannot be named after this";
         sink.add(Effect::NeverStarts, "pod-uid", uid, message, "remove it: the kubelet sets one");
+    } else if !uid.text().bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b)) {
+        let message = "systemd takes no unit with such a name, as the pod's slice has";
+        sink.add(Effect::Host, "pod-uid", uid, message, "remove it: the kubelet sets one");
     }
 }
 

@@ -12,12 +12,15 @@ mod decode;
 mod env;
 pub mod fields;
 mod folder;
+mod foreign;
+mod host;
 mod image;
 mod json;
 mod metadata;
 mod mounts;
-mod names;
+pub(crate) mod names;
 mod pod;
+pub mod policy;
 mod probe;
 mod quantity;
 mod read;
@@ -25,6 +28,7 @@ mod resources;
 mod scheduling;
 mod security;
 mod start;
+mod sysctl;
 mod tree;
 mod volumes;
 
@@ -32,6 +36,7 @@ use std::fmt;
 
 use basalt_model::report::{Place, Severity};
 
+pub use policy::{Asked, Host, Policy};
 use tree::At;
 
 /// One file of the manifest folder.
@@ -45,11 +50,12 @@ pub struct File<'t> {
 
 /// Which rules are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
+pub enum Rules<'p> {
     /// What the kubelet takes and can start.
     Kubelet,
-    /// And what Basalt wants besides: images by digest, a numeric priority, no more power than needed.
-    Basalt,
+    /// And what Basalt wants besides: images by digest, a numeric priority, no more power than needed, and what the
+    /// host has.
+    Basalt(&'p Policy),
 }
 
 /// What the kubelet would do.
@@ -149,7 +155,7 @@ impl fmt::Display for LintFinding {
 
 /// Looks at the files of one node's manifest folder, each by itself and all together. Findings come by file, in the
 /// order given, then by place.
-pub fn lint(files: &[File<'_>], rules: Rules) -> Vec<LintFinding> {
+pub fn lint(files: &[File<'_>], rules: Rules<'_>) -> Vec<LintFinding> {
     let mut findings = Vec::new();
     let mut pods = Vec::new();
     for file in files {
@@ -161,16 +167,29 @@ pub fn lint(files: &[File<'_>], rules: Rules) -> Vec<LintFinding> {
         let pod = At::root(&node);
         if decode::decode(&pod, &mut sink) {
             pod::check(&pod, &mut sink);
-            if rules == Rules::Basalt {
-                basalt::check(&pod, &mut sink);
+            if let Rules::Basalt(policy) = rules {
+                basalt::check(&pod, policy, &mut sink);
             }
             pods.push((file.name, node));
         }
     }
-    folder::check(&pods, &mut findings);
+    folder::check(&pods, rules, &mut findings);
     let position = |name: &str| files.iter().position(|file| file.name == name);
     findings.sort_by_key(|finding| (position(&finding.file), finding.place));
     findings
+}
+
+/// What the manifests ask of the host, for [`Policy::host`] to answer.
+pub fn asked(files: &[File<'_>]) -> Asked {
+    let mut asked = Asked::default();
+    for file in files {
+        let mut findings = Vec::new();
+        let mut sink = Sink { file: file.name, findings: &mut findings };
+        if let Some(node) = read::read(file.bytes, &mut sink) {
+            host::ask(&At::root(&node), &mut asked);
+        }
+    }
+    asked
 }
 
 /// A finding about a file that is no file: the kubelet opens what is in its folder, and a pipe without a writer is

@@ -9,7 +9,7 @@ pub(super) fn dns_label(name: &str) -> Option<&'static str> {
     )
 }
 
-pub(super) fn dns_subdomain(name: &str) -> Option<&'static str> {
+pub(crate) fn dns_subdomain(name: &str) -> Option<&'static str> {
     if name.len() > 253 {
         return Some("has more than 253 characters");
     }
@@ -44,7 +44,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// The key of a label, an annotation or a resource: a name, with a DNS name and `/` before it or not.
-pub(super) fn qualified(name: &str) -> Option<&'static str> {
+pub(crate) fn qualified(name: &str) -> Option<&'static str> {
     let name = match name.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
         ["", _] => return Some("has nothing before its `/`"),
@@ -100,7 +100,7 @@ pub(super) fn port(name: &str) -> Option<&'static str> {
 }
 
 /// The name of an environment variable.
-pub(super) fn variable(name: &str) -> Option<&'static str> {
+pub(crate) fn variable(name: &str) -> Option<&'static str> {
     let is_known = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
     (name.is_empty() || !name.bytes().all(is_known))
         .then_some("is not a variable's name: printable ASCII characters other than `=`")

@@ -147,6 +147,9 @@ fn host(spec: &At<'_>, sink: &mut Sink<'_>) {
         sink.refused("host-namespace", &at, message, "remove one of the two");
     }
     if spec.get("hostUsers").flag() == Some(false) {
+        let message = "needs a kernel, a file system and a runtime with user namespaces for pods";
+        let at = spec.get("hostUsers");
+        sink.add(Effect::Host, "user-namespace", &at, message, "make sure that the host has them");
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
             let at = spec.get(field);
             if at.is_true() {

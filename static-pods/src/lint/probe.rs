@@ -37,12 +37,13 @@ pub(super) fn check(role: Role, container: &At<'_>, spec: &At<'_>, sink: &mut Si
         let at = lifecycle.get(name);
         if at.is_set() {
             handler(&at, &["exec", "httpGet", "tcpSocket", "sleep"], sink);
-            named_port(&at, container, sink);
+            // A hook that fails at the start ends the container; one that fails at the end is only late.
+            let effect =
+                if name == "postStart" { Effect::NeverStarts } else { Effect::Questionable };
+            named_port(&at, container, effect, sink);
             sleep(&at, grace, sink);
             if at.get("tcpSocket").is_set() {
                 let message = "the kubelet cannot open a socket here: the hook fails";
-                let effect =
-                    if name == "postStart" { Effect::NeverStarts } else { Effect::Questionable };
                 sink.add(effect, "lifecycle", &at, message, "use `exec` or `httpGet`");
             }
         }
@@ -72,7 +73,9 @@ fn probe(name: &str, at: &At<'_>, container: &At<'_>, sink: &mut Sink<'_>) {
         sink.refused("probe", &threshold, "must be 1", "remove it");
     }
     sink.in_range("probe", &grace, 1, i64::MAX);
-    named_port(at, container, sink);
+    // The kubelet takes a probe that it cannot make for none: it never ends a container, and never finds it ready.
+    let effect = if name == "livenessProbe" { Effect::Questionable } else { Effect::NeverStarts };
+    named_port(at, container, effect, sink);
 }
 
 fn handler(at: &At<'_>, known: &[&str], sink: &mut Sink<'_>) {
@@ -130,7 +133,7 @@ fn port(at: &At<'_>, sink: &mut Sink<'_>) {
 }
 
 /// The name of a port is looked up among those of the container.
-fn named_port(at: &At<'_>, container: &At<'_>, sink: &mut Sink<'_>) {
+fn named_port(at: &At<'_>, container: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     for kind in ["httpGet", "tcpSocket"] {
         let port = at.follow([kind, "port"]);
         let name = port.text();
@@ -141,7 +144,7 @@ fn named_port(at: &At<'_>, container: &At<'_>, sink: &mut Sink<'_>) {
         if !ports.iter().any(|port| port.get("name").text() == name) {
             let message = format!("the container declares no port `{}`", beginning(name));
             let remedy = "declare it in `ports`, or write its number";
-            sink.add(Effect::NeverStarts, "probe-port", &port, message, remedy);
+            sink.add(effect, "probe-port", &port, message, remedy);
         }
     }
 }

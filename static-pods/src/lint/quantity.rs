@@ -13,6 +13,9 @@ pub(super) struct Quantity {
 const BILLION: i128 = 1_000_000_000;
 
 impl Quantity {
+    /// Nothing of it.
+    pub(super) const ZERO: Quantity = Quantity { nanos: 0, is_binary: false };
+
     /// Reads a quantity without space around it.
     pub(super) fn parse(text: &str) -> Option<Quantity> {
         let (sign, rest) = match text.strip_prefix('-') {

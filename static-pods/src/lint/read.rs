@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use basalt_model::report::{Place, Report};
-use basalt_model::yaml::{Scalar, ScalarStyle, Value as Yaml, Yaml as YamlNode, parse_all, scalar};
+use basalt_model::yaml::{
+    Scalar, ScalarStyle, Value as Yaml, Yaml as YamlNode, parse_all, parse_first, scalar,
+};
 
 use super::json;
 use super::tree::{At, Entry, Node, Value};
@@ -61,35 +63,48 @@ fn repeated(sink: &mut Sink<'_>, place: Place, path: &str, key: &str, first: Pla
 
 fn as_yaml(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
     let mut report = Report::new("");
-    let Some(documents) = parse_all(bytes, &mut report) else {
+    let Some(stream) = parse_first(bytes, &mut report) else {
         for finding in report.sorted() {
             let remedy = finding.hint.as_deref().unwrap_or("correct the YAML");
             sink.at(Effect::Refused, "yaml-syntax", finding.place, "", &finding.message, remedy);
         }
         return None;
     };
-    let mut documents = documents.into_iter();
-    let Some(first) = documents.next() else {
+    let Some(first) = stream.first else {
         sink.whole(Effect::Refused, "empty-file", "there is nothing in the file", "write one pod");
         return None;
     };
-    for further in documents.filter(|document| !document.is_null()) {
-        sink.at(
-            Effect::Dropped,
-            "further-document",
-            further.place,
-            "",
-            "a second document: only the first of a file is read",
-            "give each pod a file of its own",
-        );
+    if let Some(second) = stream.second {
+        for place in further_documents(bytes, second) {
+            let message = "a second document: only the first of a file is read";
+            let remedy = "give each pod a file of its own";
+            sink.at(Effect::Dropped, "further-document", place, "", message, remedy);
+        }
     }
-    let mut resolver = Resolver { sink, has_errors: false };
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().collect();
+    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false };
     let node = resolver.node(&first, "");
     (!resolver.has_errors).then_some(node)
 }
 
+/// Where documents stand that hold something. The kubelet does not even look whether they are YAML.
+fn further_documents(bytes: &[u8], second: Place) -> Vec<Place> {
+    match parse_all(bytes, &mut Report::new("")) {
+        Some(documents) => {
+            let further = documents.iter().skip(1).filter(|document| !document.is_null());
+            further.map(|document| document.place).collect()
+        }
+        None => vec![second],
+    }
+}
+
 struct Resolver<'s, 'f> {
     sink: &'s mut Sink<'f>,
+    /// Of the text.
+    lines: Vec<&'s str>,
+    /// Whether the value stands between braces or brackets.
+    in_braces: bool,
     has_errors: bool,
 }
 
@@ -99,15 +114,44 @@ impl Resolver<'_, '_> {
     fn node(&mut self, yaml: &YamlNode, path: &str) -> Node {
         let place = yaml.place;
         let value = match &yaml.value {
-            Yaml::Alias(target) => self.node(target, path).value,
+            Yaml::Alias(target) => {
+                // What it stands for has been read where it is written.
+                let outside = std::mem::replace(&mut self.in_braces, false);
+                let value = self.node(target, path).value;
+                self.in_braces = outside;
+                value
+            }
             Yaml::Scalar(scalar) => self.scalar(yaml, scalar, path),
             Yaml::List(items) => {
+                let outside = self.enter(yaml);
                 let item = |(index, item)| self.node(item, &format!("{path}[{index}]"));
-                Value::List(items.iter().enumerate().map(item).collect())
+                let items = items.iter().enumerate().map(item).collect();
+                self.in_braces = outside;
+                Value::List(items)
             }
-            Yaml::Map(entries) => Value::Map(self.map(entries, path)),
+            Yaml::Map(entries) => {
+                let outside = self.enter(yaml);
+                let entries = self.map(entries, path);
+                self.in_braces = outside;
+                Value::Map(entries)
+            }
         };
         Node { place, value }
+    }
+
+    /// Notes whether a collection is written with braces or brackets; gives what was noted before.
+    fn enter(&mut self, yaml: &YamlNode) -> bool {
+        let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+        let line = self.lines.get(index(yaml.place.line)).copied().unwrap_or_default();
+        let mut rest = line.chars().skip(index(yaml.place.column)).peekable();
+        // Anchors and tags stand before it.
+        while matches!(rest.peek(), Some('&' | '!')) {
+            while rest.next_if(|character| !character.is_whitespace()).is_some() {}
+            while rest.next_if(|character| character.is_whitespace()).is_some() {}
+        }
+        let is_flow = matches!(rest.peek(), Some('{' | '['));
+        let is_inside = self.in_braces || is_flow;
+        std::mem::replace(&mut self.in_braces, is_inside)
     }
 
     fn map(&mut self, entries: &[(YamlNode, YamlNode)], path: &str) -> Vec<Entry> {
@@ -151,8 +195,12 @@ impl Resolver<'_, '_> {
     }
 
     fn error(&mut self, place: Place, path: &str, message: &str) {
+        self.error_with(place, path, message, "correct the YAML");
+    }
+
+    fn error_with(&mut self, place: Place, path: &str, message: &str, remedy: &str) {
         self.has_errors = true;
-        self.sink.at(Effect::Refused, "yaml-syntax", place, path, message, "correct the YAML");
+        self.sink.at(Effect::Refused, "yaml-syntax", place, path, message, remedy);
     }
 
     /// What a key is in JSON.
@@ -170,11 +218,16 @@ impl Resolver<'_, '_> {
     }
 
     fn scalar(&mut self, yaml: &YamlNode, scalar: &Scalar, path: &str) -> Value {
+        if self.in_braces && scalar.style == ScalarStyle::Plain && scalar.text.contains('?') {
+            let message = "a `?` ends a text without quotes between braces or brackets";
+            self.error_with(yaml.place, path, message, "put the text in quotes");
+            return Value::Null;
+        }
         let tag = yaml.tag.as_deref().map(|tag| tag.strip_prefix(TAG_PREFIX).unwrap_or(tag));
         let resolved = || resolve(&scalar.text);
         let value = match tag {
             None if scalar.style == ScalarStyle::Plain => resolved(),
-            Some("int") => resolved().filter(is_integer),
+            Some("int") => integer(&scalar.text.replace('_', "")),
             Some("float") => resolved().filter(|value| matches!(value, Value::Number(_))),
             Some("bool") => resolved().filter(|value| matches!(value, Value::Flag(_))),
             Some("null") => resolved().filter(|value| matches!(value, Value::Null)),
@@ -198,10 +251,6 @@ impl Resolver<'_, '_> {
 
 fn is_merge(key: &YamlNode) -> bool {
     key.as_scalar().is_some_and(|key| key.text == "<<" && key.style == ScalarStyle::Plain)
-}
-
-fn is_integer(value: &Value) -> bool {
-    matches!(value, Value::Number(number) if !number.contains(['.', 'e']))
 }
 
 /// A plain scalar by the rules of yaml.v2; `None` for infinity and what is not a number.

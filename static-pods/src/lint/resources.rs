@@ -17,7 +17,8 @@ type Amounts<'t> = BTreeMap<&'t str, (Quantity, At<'t>)>;
 
 pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut Sink<'_>) {
     let resources = at.get("resources");
-    check(&resources, is_container_resource, sink);
+    check(&resources, is_container_resource, |_| 0, sink);
+    huge_pages_alone(&resources, false, sink);
     for claim in resources.get("claims").items() {
         super::pod::reference(&claim, "a ResourceClaim", sink);
     }
@@ -25,11 +26,20 @@ pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut
 }
 
 fn amounts<'t>(at: &At<'t>) -> Amounts<'t> {
-    let amount = |(name, at): (&'t str, At<'t>)| Some((name, (quantity(&at)?, at)));
+    // Nothing is 0 of it.
+    let amount = |(name, at): (&'t str, At<'t>)| {
+        let amount = quantity(&at).or((!at.is_set()).then_some(Quantity::ZERO))?;
+        Some((name, (amount, at)))
+    };
     at.entries().into_iter().filter_map(amount).collect()
 }
 
-fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &mut Sink<'_>) {
+fn check(
+    resources: &At<'_>,
+    is_known: fn(&str) -> Option<&'static str>,
+    requested: impl Fn(&str) -> i128,
+    sink: &mut Sink<'_>,
+) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     let (limit_of, request_of) = (amounts(&limits), amounts(&requests));
     for (name, at) in limits.entries().into_iter().chain(requests.entries()) {
@@ -65,10 +75,13 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
             _ => {}
         }
     }
-    let has = |is: fn(&str) -> bool| limit_of.keys().chain(request_of.keys()).any(|name| is(name));
-    if has(is_huge) && !has(|name| matches!(name, "cpu" | "memory")) {
-        let message = "huge pages need `cpu` or `memory` besides";
-        sink.refused("resource-request", resources, message, "set `memory`");
+    // A limit alone is a request as well; that of a pod only when its containers request nothing.
+    let limits_alone =
+        limit_of.iter().filter(|(name, _)| !request_of.contains_key(*name) && requested(name) == 0);
+    for (name, (request, at)) in request_of.iter().chain(limits_alone) {
+        if is_known(name).is_none() {
+            on_any_node(name, *request, at, sink);
+        }
     }
     if let Some((amount, at)) = limit_of.get("memory") {
         memory_limit(*amount, at, sink);
@@ -77,6 +90,33 @@ fn check(resources: &At<'_>, is_known: fn(&str) -> Option<&'static str>, sink: &
         let message = "thousandths of a byte: `m` is not `M`";
         sink.add(Effect::Questionable, "memory", at, message, "write `M` or `Mi`");
     }
+}
+
+/// Huge pages do not make a pod that asks for something; `is_given` is whether it does elsewhere.
+fn huge_pages_alone(resources: &At<'_>, is_given: bool, sink: &mut Sink<'_>) {
+    let names = ["limits", "requests"].map(|field| amounts(&resources.get(field)));
+    let has = |is: fn(&str) -> bool| names.iter().flat_map(|of| of.keys()).any(|name| is(name));
+    if has(is_huge) && !has(|name| matches!(name, "cpu" | "memory")) && !is_given {
+        let message = "huge pages need `cpu` or `memory` besides";
+        sink.refused("resource-request", resources, message, "set `memory`");
+    }
+}
+
+/// More than any machine has: the largest have some 900 cores and 32 TiB.
+const MOST: [(&str, i128); 3] =
+    [("cpu", 1000), ("memory", 64 << 40), ("ephemeral-storage", 1 << 60)];
+
+/// A request that no node can meet. Extended resources that a node does not have are passed over.
+fn on_any_node(name: &str, request: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
+    let most = MOST.iter().find(|(known, _)| *known == name).map(|(_, most)| *most);
+    let message = match most {
+        Some(most) if request.nanos >= most * BILLION => "no machine has as much",
+        None if is_native(name) && !is_huge(name) && request.nanos > 0 => {
+            "no node has such a resource"
+        }
+        _ => return,
+    };
+    sink.add(Effect::NotAdmitted, "resource-request", at, message, "request what there is");
 }
 
 fn memory_limit(amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
@@ -93,7 +133,9 @@ fn memory_limit(amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
 fn value(name: &str, amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
     if amount.nanos < 0 {
         sink.refused("resource-value", at, "negative", "write 0 or more");
-    } else if is_extended(name) && !amount.is_whole() {
+    } else if is_extended(name)
+        && (!amount.is_whole() || amount.thousandths() > i128::from(i64::MAX))
+    {
         let message = "only whole numbers of this resource can be had";
         sink.refused("resource-value", at, message, "write a whole number");
     } else if let Some(size) = name.strip_prefix(HUGE_PAGES) {
@@ -177,6 +219,17 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
     }
     for (name, (amount, at)) in amounts(&overhead) {
         value(name, amount, &at, sink);
+        if is_extended(name) && amount.nanos > 0 {
+            let message = "only containers ask for resources of device plugins";
+            sink.add(Effect::NotAdmitted, "resource-request", &at, message, "remove it");
+        } else if is_container_resource(name).is_none() {
+            on_any_node(name, amount, &at, sink);
+        }
+    }
+    let has_any = |is: fn(&str) -> bool| overhead.entries().iter().any(|(name, _)| is(name));
+    if has_any(is_huge) && !has_any(|name| matches!(name, "cpu" | "memory")) {
+        let message = "huge pages need `cpu` or `memory` besides";
+        sink.refused("resource-request", &overhead, message, "set `memory`");
     }
     let resources = spec.get("resources");
     if !resources.is_set() {
@@ -186,7 +239,16 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
         let message = "a pod's `resources` have no claims";
         sink.refused("resource-request", &resources.get("claims"), message, "remove them");
     }
-    check(&resources, is_pod_resource, sink);
+    check(&resources, is_pod_resource, |name| sum_of_requests(spec, name), sink);
+    // What the containers request is the pod's where it has limits.
+    let is_given = !resources.get("limits").entries().is_empty()
+        && containers(spec).iter().any(|(_, container)| {
+            let resources = container.get("resources");
+            let mut names =
+                ["limits", "requests"].iter().flat_map(|of| resources.get(of).entries());
+            names.any(|(name, _)| matches!(name, "cpu" | "memory"))
+        });
+    huge_pages_alone(&resources, is_given, sink);
     within_the_pod(spec, &resources, sink);
 }
 

@@ -3,7 +3,7 @@
 use super::container::containers;
 use super::names;
 use super::tree::{At, beginning};
-use super::{Effect, Sink, capability};
+use super::{Effect, Sink, capability, sysctl};
 
 const MOST_ID: i64 = i32::MAX as i64;
 
@@ -27,8 +27,9 @@ pub(super) fn check_pod(pod: &At<'_>, sink: &mut Sink<'_>) {
     };
     policy("fsGroupChangePolicy", &["OnRootMismatch", "Always"], sink);
     policy("supplementalGroupsPolicy", &["Merge", "Strict"], sink);
-    policy("seLinuxChangePolicy", &["Recursive", "MountOption"], sink);
-    sysctls(&spec, &context, sink);
+    // `MountOption` is for kubelets with the feature gate `SELinuxMount`.
+    policy("seLinuxChangePolicy", &["Recursive"], sink);
+    sysctl::check(&spec, &context, sink);
     profiles(&context, sink);
     windows(&context, &spec, sink);
     annotations(pod, &spec, sink);
@@ -92,6 +93,10 @@ fn profiles(context: &At<'_>, sink: &mut Sink<'_>) {
         }
         let (kind, local) = (profile.get("type"), profile.get("localhostProfile"));
         sink.one_of(rule, &kind, &types);
+        if rule == "apparmor" && !matches!(kind.text(), "" | "Unconfined") {
+            let message = "needs a host with AppArmor";
+            sink.add(Effect::Host, rule, &kind, message, "remove it for hosts with SELinux");
+        }
         if kind.text() != "Localhost" {
             if local.is_set() {
                 let message = "`localhostProfile` is for the type `Localhost`";
@@ -113,86 +118,6 @@ fn profiles(context: &At<'_>, sink: &mut Sink<'_>) {
         let message = format!("needs the profile `{}`", beginning(local.text()));
         sink.add(Effect::Host, rule, &local, message, "make sure that the host has it");
     }
-}
-
-/// The sysctls that the kubelet lets a pod set without being told to.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
-fn sysctls(spec: &At<'_>, context: &At<'_>, sink: &mut Sink<'_>) {
-    let mut seen = Vec::new();
-    for sysctl in context.get("sysctls").items() {
-        let name = sysctl.get("name");
-        if !sink.required("sysctl", &name) {
-            continue;
-        }
-        if let Some(wrong) = names::sysctl(name.text()) {
-            sink.named("sysctl", &name, Some(wrong));
-            continue;
-        }
-        if seen.contains(&name.text()) {
-            let message = format!("`{}` is set already", beginning(name.text()));
-            sink.refused("sysctl", &name, message, "keep one of the two");
-        }
-        seen.push(name.text());
-        let dotted = dotted(name.text());
-        let shared = if dotted.starts_with("net.") {
-            "hostNetwork"
-        } else if is_of_ipc(&dotted) {
-            "hostIPC"
-        } else {
-            ""
-        };
-        if !shared.is_empty() && spec.get(shared).is_true() {
-            let message = format!("with `{shared}: true` this would be set for the whole host");
-            sink.refused("sysctl", &name, message, "set it on the host (`/etc/sysctl.d`)");
-        } else if !SAFE_SYSCTLS.contains(&dotted.as_str()) {
-            let message = format!("the kubelet lets no pod set `{}`", beginning(name.text()));
-            let remedy = "set it on the host, or allow it in the kubelet's `allowedUnsafeSysctls`";
-            sink.add(Effect::NotAdmitted, "sysctl", &name, message, remedy);
-        }
-    }
-}
-
-/// A sysctl's name with dots, whichever separator it was written with.
-fn dotted(name: &str) -> String {
-    if name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'.') {
-        return name.to_owned();
-    }
-    let swap = |character| match character {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    };
-    name.chars().map(swap).collect()
-}
-
-fn is_of_ipc(name: &str) -> bool {
-    const NAMES: [&str; 10] = [
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "kernel.shm",
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.msg",
-    ];
-    NAMES.contains(&name) || name.starts_with("fs.mqueue.")
 }
 
 fn windows(context: &At<'_>, spec: &At<'_>, sink: &mut Sink<'_>) {
@@ -256,7 +181,7 @@ fn seccomp_annotation(at: &At<'_>, field: &At<'_>, sink: &mut Sink<'_>) {
         differs("seccomp", at, field, kind, local, sink);
     } else {
         let message = "the kubelet has not read this annotation for years";
-        sink.add(Effect::Dropped, "seccomp", at, message, USE_THE_FIELD);
+        sink.add(Effect::Questionable, "seccomp", at, message, USE_THE_FIELD);
     }
 }
 

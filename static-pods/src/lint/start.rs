@@ -1,8 +1,9 @@
 //! What Kubernetes finds valid and the kubelet can then never start.
 
 use super::container::{Role, containers};
+use super::names;
 use super::tree::{At, beginning};
-use super::{Effect, Sink};
+use super::{Effect, Sink, volumes};
 
 pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
     let spec = pod.get("spec");
@@ -11,7 +12,8 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
         working_folder(container, sink);
         termination_message(container, sink);
         expressions(container, sink);
-        null_characters(container, sink);
+        program(container, sink);
+        texts(container, sink);
     }
     resource_refs(&spec, &all, sink);
     files_for_variables(&spec, &all, sink);
@@ -37,15 +39,30 @@ fn termination_message(container: &At<'_>, sink: &mut Sink<'_>) {
 /// The variables in a `subPathExpr` are those of the container's `env`.
 fn expressions(container: &At<'_>, sink: &mut Sink<'_>) {
     let env = container.get("env").items();
-    let names: Vec<&str> = env.iter().map(|variable| variable.get("name").text()).collect();
     for mount in container.get("volumeMounts").items() {
         let expression = mount.get("subPathExpr");
+        let mut path = Some(expression.text().to_owned());
         for name in variables(expression.text()) {
-            if !names.contains(&name) {
+            let Some(variable) = env.iter().rev().find(|at| at.get("name").text() == name) else {
                 let message = format!("there is no variable `{}` in `env`", beginning(name));
                 let remedy = "add it to the container's `env`, or use `subPath`";
                 sink.add(Effect::NeverStarts, "sub-path", &expression, message, remedy);
-            }
+                path = None;
+                continue;
+            };
+            let value = variable.get("value");
+            // What other variables and the node make of it is not known here.
+            let is_known = !variable.get("valueFrom").is_set() && !value.text().contains("$(");
+            path = path
+                .filter(|_| is_known)
+                .map(|path| path.replace(&format!("$({name})"), value.text()));
+        }
+        if let Some(wrong) = path.and_then(|path| names::descending_path(&path))
+            && names::descending_path(expression.text()).is_none()
+        {
+            let message = format!("with its variables filled in, the path {wrong}");
+            let remedy = "set the variables to what makes a path below the volume";
+            sink.add(Effect::NeverStarts, "sub-path", &expression, message, remedy);
         }
     }
 }
@@ -68,15 +85,37 @@ fn variables(text: &str) -> Vec<&str> {
     found
 }
 
-/// A null character ends a text for the kernel, so the runtime refuses arguments and variables that hold one.
-fn null_characters(container: &At<'_>, sink: &mut Sink<'_>) {
-    let mut texts: Vec<At<'_>> = container.get("command").items();
-    texts.extend(container.get("args").items());
-    texts.extend(container.get("env").items().iter().map(|variable| variable.get("value")));
-    texts.push(container.get("workingDir"));
-    for at in texts.iter().filter(|at| at.text().contains('\0')) {
-        let message = "the text holds a null character";
-        sink.add(Effect::NeverStarts, "null-character", at, message, "remove it");
+/// The first word is the program.
+fn program(container: &At<'_>, sink: &mut Sink<'_>) {
+    let command = container.get("command");
+    if let Some(program) = command.items().first().filter(|program| program.text().is_empty()) {
+        let message = "the name of the program is empty";
+        sink.add(Effect::NeverStarts, "command", program, message, "name the program");
+    }
+}
+
+/// The kernel's limit for an argument or a variable, with the null character behind it.
+const MAX_ARGUMENT: usize = 128 * 1024;
+
+/// What the kernel takes of arguments and variables. A null character ends a text there, so the runtime refuses it.
+fn texts(container: &At<'_>, sink: &mut Sink<'_>) {
+    let mut texts: Vec<(usize, At<'_>)> = Vec::new();
+    for list in ["command", "args"] {
+        texts.extend(container.get(list).items().into_iter().map(|at| (0, at)));
+    }
+    for variable in container.get("env").items() {
+        texts.push((variable.get("name").text().len() + 1, variable.get("value")));
+    }
+    texts.push((0, container.get("workingDir")));
+    for (before, at) in texts {
+        if at.text().contains('\0') {
+            let message = "the text holds a null character";
+            sink.add(Effect::NeverStarts, "null-character", &at, message, "remove it");
+        }
+        if before + at.text().len() + 1 > MAX_ARGUMENT {
+            let message = "most kernels start no program with so long a text";
+            sink.add(Effect::Questionable, "long-text", &at, message, "mount it as a file");
+        }
     }
 }
 
@@ -89,7 +128,8 @@ fn resource_refs(spec: &At<'_>, all: &[(Role, At<'_>)], sink: &mut Sink<'_>) {
             names.push(variable.follow(["valueFrom", "resourceFieldRef", "containerName"]));
         }
     }
-    for volume in spec.get("volumes").items() {
+    let volumes = spec.get("volumes").items();
+    for volume in volumes.iter().filter(|at| volumes::is_mounted(spec, at.get("name").text())) {
         for item in volume.follow(["downwardAPI", "items"]).items() {
             names.push(item.follow(["resourceFieldRef", "containerName"]));
         }
@@ -100,22 +140,29 @@ fn resource_refs(spec: &At<'_>, all: &[(Role, At<'_>)], sink: &mut Sink<'_>) {
     }
 }
 
-/// A file that variables are read from is written by a container that mounts its volume.
+/// A file that variables are read from is written by a container that mounts its volume, and runs before.
 fn files_for_variables(spec: &At<'_>, all: &[(Role, At<'_>)], sink: &mut Sink<'_>) {
     let is_volume = |name: &str| {
         spec.get("volumes").items().iter().any(|volume| volume.get("name").text() == name)
     };
-    for (_, container) in all {
+    for (index, (role, container)) in all.iter().enumerate() {
         for variable in container.get("env").items() {
             let name = variable.follow(["valueFrom", "fileKeyRef", "volumeName"]);
-            let mounts = |(_, at): &(Role, At<'_>)| {
-                at.get("volumeMounts")
-                    .items()
-                    .iter()
-                    .any(|mount| mount.get("name").text() == name.text())
+            let mounts = |at: &At<'_>| {
+                let mounts = at.get("volumeMounts").items();
+                mounts.iter().any(|mount| mount.get("name").text() == name.text())
             };
-            if is_volume(name.text()) && !all.iter().any(mounts) {
-                let message = "no container mounts this volume, so nothing can write the file";
+            // Init containers run one after the other; containers of the pod do not wait for each other.
+            let runs_before = |other: usize, others: Role| match role {
+                Role::Main => other != index,
+                Role::Init | Role::Sidecar => others != Role::Main && other < index,
+            };
+            let mut writers = all.iter().enumerate();
+            let is_written =
+                writers.any(|(other, (role, at))| runs_before(other, *role) && mounts(at));
+            if is_volume(name.text()) && !is_written {
+                let message =
+                    "no container that runs before mounts this volume, so nothing writes the file";
                 let remedy = "mount it in an init container that writes the file";
                 sink.add(Effect::NeverStarts, "env-source", &name, message, remedy);
             }

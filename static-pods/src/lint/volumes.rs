@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::container::containers;
 use super::names;
 use super::pod::reference;
 use super::quantity::Quantity;
 use super::tree::{At, beginning};
-use super::{Effect, Sink, env, image};
+use super::{Effect, Sink, env, foreign, image};
 
 /// The volumes that containers may mount, by name, each with its source.
 pub(super) type Volumes<'t> = BTreeMap<&'t str, &'static str>;
@@ -25,6 +26,8 @@ enum Source {
 
 const NO_PLUGIN: &str = "this kubelet has no plugin for it any more";
 const BY_CSI: &str = "it is mounted by a CSI driver, which a standalone kubelet has not";
+const BY_CLUSTER: &str =
+    "a controller of the cluster has to attach it first, and a standalone kubelet has none";
 
 const SOURCES: [(&str, Source); 29] = [
     ("emptyDir", Source::Mounts),
@@ -34,7 +37,7 @@ const SOURCES: [(&str, Source); 29] = [
     ("awsElasticBlockStore", Source::Never(BY_CSI)),
     ("secret", Source::Reference("a Secret")),
     ("nfs", Source::Host("an NFS server, and `mount.nfs`")),
-    ("iscsi", Source::Host("an iSCSI target, and `iscsiadm`")),
+    ("iscsi", Source::Never(BY_CLUSTER)),
     ("glusterfs", Source::Reference("Endpoints")),
     ("flocker", Source::Never(NO_PLUGIN)),
     ("persistentVolumeClaim", Source::Reference("a PersistentVolumeClaim")),
@@ -43,7 +46,7 @@ const SOURCES: [(&str, Source); 29] = [
     ("cephfs", Source::Never(NO_PLUGIN)),
     ("quobyte", Source::Never(NO_PLUGIN)),
     ("downwardAPI", Source::Mounts),
-    ("fc", Source::Host("a Fibre Channel target")),
+    ("fc", Source::Never(BY_CLUSTER)),
     ("flexVolume", Source::Host("the program of its driver")),
     ("configMap", Source::Reference("a ConfigMap")),
     ("azureFile", Source::Reference("a Secret")),
@@ -69,13 +72,27 @@ pub(super) fn check<'t>(spec: &At<'t>, sink: &mut Sink<'_>) -> Volumes<'t> {
             let message = format!("a volume `{}` is there already", beginning(name.text()));
             sink.refused("volume-name", &name, message, "give each volume its own name");
         }
-        let source = source(&volume, sink);
+        // The kubelet leaves alone what no container mounts.
+        let effect = match is_mounted(spec, name.text()) {
+            true => Effect::NeverStarts,
+            false => Effect::Questionable,
+        };
+        let source = source(&volume, effect, sink);
+        huge_pages(spec, &volume.follow(["emptyDir", "medium"]), effect, sink);
         volumes.insert(name.text(), source);
     }
     volumes
 }
 
-fn source(volume: &At<'_>, sink: &mut Sink<'_>) -> &'static str {
+/// Whether a container uses the volume.
+pub(super) fn is_mounted(spec: &At<'_>, name: &str) -> bool {
+    containers(spec).iter().any(|(_, container)| {
+        let used = ["volumeMounts", "volumeDevices"].map(|list| container.get(list).items());
+        used.iter().flatten().any(|mount| mount.get("name").text() == name)
+    })
+}
+
+fn source(volume: &At<'_>, effect: Effect, sink: &mut Sink<'_>) -> &'static str {
     let image = ("image", &Source::Mounts);
     let known = SOURCES.iter().map(|(name, source)| (*name, source)).chain([image]);
     let set: Vec<_> = known.filter(|(name, _)| volume.get(name).is_set()).collect();
@@ -95,72 +112,29 @@ fn source(volume: &At<'_>, sink: &mut Sink<'_>) -> &'static str {
         Source::Reference(what) => reference(&at, what, sink),
         Source::Never(why) => {
             let remedy = "use `hostPath`, `emptyDir` or `downwardAPI`";
-            sink.add(Effect::NeverStarts, "volume-source", &at, *why, remedy);
+            sink.add(effect, "volume-source", &at, *why, remedy);
         }
         Source::Host(what) => {
             let message = format!("needs {what}");
             sink.add(Effect::Host, "volume-source", &at, message, "make sure that the host has it");
         }
     }
-    contents(name, &at, sink);
+    contents(name, &at, effect, sink);
     name
 }
 
-/// The fields of a source that must not be empty.
-const REQUIRED: [(&str, &[&str]); 16] = [
-    ("hostPath", &["path"]),
-    ("gitRepo", &["repository"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("nfs", &["server", "path"]),
-    ("iscsi", &["targetPortal", "iqn"]),
-    ("rbd", &["image"]),
-    ("cinder", &["volumeID"]),
-    ("quobyte", &["registry", "volume"]),
-    ("flexVolume", &["driver"]),
-    ("vsphereVolume", &["volumePath"]),
-    ("photonPersistentDisk", &["pdID"]),
-    ("portworxVolume", &["volumeID"]),
-    ("azureDisk", &["diskName", "diskURI"]),
-    ("storageos", &["volumeName"]),
-    ("scaleIO", &["gateway", "system", "volumeName"]),
-];
-
-fn contents(name: &str, at: &At<'_>, sink: &mut Sink<'_>) {
-    let required = REQUIRED.iter().find(|(source, _)| *source == name);
-    for field in required.map_or(&[][..], |(_, fields)| fields) {
-        sink.required("volume-field", &at.get(field));
-    }
-    let secret = at.get("secretRef");
-    if secret.is_set() {
-        reference(&secret, "a Secret", sink);
-    }
+fn contents(name: &str, at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     match name {
-        "emptyDir" => empty_dir(at, sink),
-        "hostPath" => host_path(at, sink),
-        "downwardAPI" => downward_api(at, sink),
+        "emptyDir" => empty_dir(at, effect, sink),
+        "hostPath" => host_path(at, effect, sink),
+        "downwardAPI" => downward_api(at, effect, sink),
         "projected" => projected(at, sink),
-        "image" => image_volume(at, sink),
-        "nfs" => {
-            let path = at.get("path");
-            if !path.text().is_empty() && !path.text().starts_with('/') {
-                sink.refused("volume-field", &path, "not an absolute path", "start it with `/`");
-            }
-        }
-        "gitRepo" => {
-            let folder = at.get("directory");
-            sink.named("volume-field", &folder, names::descending_path(folder.text()));
-        }
-        "iscsi" => iscsi(at, sink),
-        "fc" => fibre_channel(at, sink),
-        "gcePersistentDisk" | "awsElasticBlockStore" => {
-            sink.in_range("volume-field", &at.get("partition"), 0, 255);
-        }
-        _ => {}
+        "image" => image_volume(at, effect, sink),
+        _ => foreign::check(name, at, sink),
     }
 }
 
-fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
+fn empty_dir(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let size = at.get("sizeLimit");
     if quantity(&size).is_some_and(|size| size.nanos < 0) {
         sink.refused("empty-dir", &size, "negative", "write 0 or more");
@@ -173,10 +147,37 @@ fn empty_dir(at: &At<'_>, sink: &mut Sink<'_>) {
     if !medium.text().is_empty() && medium.text() != "Memory" && !is_huge {
         let message = format!("there is no medium `{}`", beginning(medium.text()));
         let remedy = "write `Memory`, or leave it away for the disk";
-        sink.add(Effect::NeverStarts, "empty-dir", &medium, message, remedy);
+        sink.add(effect, "empty-dir", &medium, message, remedy);
     } else if is_huge {
         let message = "needs huge pages";
         sink.add(Effect::Host, "empty-dir", &medium, message, "reserve them on the host");
+    }
+}
+
+/// Pages can be had by those pods only that request some of their size.
+fn huge_pages(spec: &At<'_>, medium: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
+    let Some(size) = medium.text().strip_prefix("HugePages") else { return };
+    let of_containers =
+        containers(spec).into_iter().map(|(_, container)| container.get("resources"));
+    let mut sizes: Vec<i128> = Vec::new();
+    for resources in of_containers.chain([spec.get("resources")]) {
+        for (name, _) in ["limits", "requests"].iter().flat_map(|of| resources.get(of).entries()) {
+            let size = name.strip_prefix("hugepages-").and_then(Quantity::parse);
+            sizes.extend(size.map(|size| size.nanos).filter(|size| !sizes.contains(size)));
+        }
+    }
+    let wanted = match size.strip_prefix('-') {
+        Some(size) => match Quantity::parse(size) {
+            Some(size) => sizes.contains(&size.nanos),
+            None => return,
+        },
+        None if size.is_empty() => sizes.len() == 1,
+        None => return,
+    };
+    if !wanted {
+        let message = "no container requests huge pages of one such size";
+        let remedy = "set the limit `hugepages-2Mi` of a container, or use `Memory`";
+        sink.add(effect, "empty-dir", medium, message, remedy);
     }
 }
 
@@ -189,18 +190,18 @@ pub(super) fn quantity(at: &At<'_>) -> Option<Quantity> {
     }
 }
 
-fn host_path(at: &At<'_>, sink: &mut Sink<'_>) {
+fn host_path(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let path = at.get("path");
-    if !path.text().is_empty() {
+    if sink.required("volume-field", &path) {
         if let Some(wrong) = names::no_backsteps(path.text()) {
             let message = format!("`{}` {wrong}", beginning(path.text()));
             sink.refused("host-path", &path, message, "write the path without `..`");
         } else if !path.text().starts_with('/') {
             let message = format!("`{}` is not an absolute path", beginning(path.text()));
-            sink.add(Effect::NeverStarts, "host-path", &path, message, "start it with `/`");
+            sink.add(effect, "host-path", &path, message, "start it with `/`");
         } else if path.text().contains('\0') {
             let message = "a path cannot hold a null character";
-            sink.add(Effect::NeverStarts, "host-path", &path, message, "remove it");
+            sink.add(effect, "host-path", &path, message, "remove it");
         }
     }
     let kind = at.get("type");
@@ -226,11 +227,27 @@ fn mode(at: &At<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn downward_api(at: &At<'_>, sink: &mut Sink<'_>) {
+fn downward_api(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     mode(&at.get("defaultMode"), sink);
-    for item in at.get("items").items() {
-        downward_file(&item, sink);
+    let items = at.get("items").items();
+    items.iter().for_each(|item| downward_file(item, sink));
+    for item in &items {
+        let path = item.get("path");
+        let parts = parts(path.text());
+        let is_above = |other: &At<'_>| {
+            let others = self::parts(other.get("path").text());
+            parts.len() < others.len() && others.starts_with(&parts)
+        };
+        if !path.text().is_empty() && items.iter().any(is_above) {
+            let message = format!("`{}` is a folder for another file", beginning(path.text()));
+            sink.add(effect, "downward-api", &path, message, "choose another path");
+        }
     }
+}
+
+/// The names in a path, without those that change nothing.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect()
 }
 
 fn downward_file(item: &At<'_>, sink: &mut Sink<'_>) {
@@ -258,6 +275,7 @@ fn downward_file(item: &At<'_>, sink: &mut Sink<'_>) {
 
 fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
     mode(&at.get("defaultMode"), sink);
+    let mut paths: Vec<&str> = Vec::new();
     for source in at.get("sources").items() {
         let references = [
             ("secret", "a Secret"),
@@ -275,87 +293,32 @@ fn projected(at: &At<'_>, sink: &mut Sink<'_>) {
         let api = source.get("downwardAPI");
         for item in api.get("items").items() {
             downward_file(&item, sink);
+            let path = item.get("path");
+            if !path.text().is_empty() && paths.contains(&path.text()) {
+                let message = format!("`{}` is written already", beginning(path.text()));
+                sink.refused("downward-api", &path, message, "choose another path");
+            }
+            paths.push(path.text());
         }
-        let set = source.map().iter().filter(|entry| source.get(&entry.key).is_set()).count();
-        if set != 1 {
+        let kinds = references.map(|(name, _)| name);
+        let set = kinds.iter().chain(&["downwardAPI"]).filter(|kind| source.get(kind).is_set());
+        if set.count() != 1 {
             let message = "a source of a projected volume has exactly one kind";
             sink.refused("volume-source", &source, message, "keep one");
         }
     }
 }
 
-fn image_volume(at: &At<'_>, sink: &mut Sink<'_>) {
+fn image_volume(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let reference = at.get("reference");
     if reference.text().is_empty() {
         let message = "`reference` must be set";
-        sink.add(Effect::NeverStarts, "volume-field", &reference, message, "name an image");
+        sink.add(effect, "volume-field", &reference, message, "name an image");
     } else {
         image::reference(&reference, sink);
     }
     let policy = at.get("pullPolicy");
     if !policy.text().is_empty() {
         sink.one_of("pull-policy", &policy, &["Always", "IfNotPresent", "Never"]);
-    }
-}
-
-fn iscsi(at: &At<'_>, sink: &mut Sink<'_>) {
-    sink.in_range("volume-field", &at.get("lun"), 0, 255);
-    for field in ["iqn", "initiatorName"] {
-        let name = at.get(field);
-        if name.is_set() && !name.text().is_empty() && !is_iscsi_name(name.text()) {
-            let message = format!("`{}` is not an iSCSI name", beginning(name.text()));
-            sink.refused(
-                "volume-field",
-                &name,
-                message,
-                "write it as in `iqn.2001-04.com.example:disk`",
-            );
-        }
-    }
-    let wants_secret = at.get("chapAuthDiscovery").is_true() || at.get("chapAuthSession").is_true();
-    let secret = at.get("secretRef");
-    if wants_secret && !secret.is_set() {
-        sink.refused("volume-field", &secret, "CHAP needs a Secret", "remove CHAP");
-    }
-}
-
-fn is_iscsi_name(name: &str) -> bool {
-    let hex = |rest: &str, length: usize| {
-        rest.len() == length + 1 && rest[1..].bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    if let Some(rest) = name.strip_prefix("eui") {
-        return rest.is_ascii() && hex(rest, 16);
-    }
-    if let Some(rest) = name.strip_prefix("naa") {
-        return rest.is_ascii() && hex(rest, 32);
-    }
-    let Some(rest) = name.strip_prefix("iqn.") else { return false };
-    let Some((date, rest)) = rest.split_once('.') else { return false };
-    let is_date = date.len() == 7
-        && date.bytes().enumerate().all(|(index, byte)| match index {
-            4 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    let Some((authority, label)) = rest.split_once(':') else { return false };
-    let is_authority = !authority.is_empty()
-        && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-    is_date
-        && is_authority
-        && !label.is_empty()
-        && !label.contains([',', ';', '*', '&', '$', '|', ' ', '\t', '\n'])
-}
-
-fn fibre_channel(at: &At<'_>, sink: &mut Sink<'_>) {
-    let (targets, ids) = (at.get("targetWWNs"), at.get("wwids"));
-    let lun = at.get("lun");
-    match (targets.items().is_empty(), ids.items().is_empty()) {
-        (true, true) | (false, false) => {
-            let message = "exactly one of `targetWWNs` and `wwids` must be set";
-            sink.refused("volume-field", at, message, "set one of the two");
-        }
-        (false, true) if !lun.is_set() => {
-            sink.refused("volume-field", &lun, "`lun` must be set with `targetWWNs`", "set it");
-        }
-        _ => sink.in_range("volume-field", &lun, 0, 255),
     }
 }

@@ -5,8 +5,16 @@
 //!   a node without peers is refused here: alone it would be a second master the others never hear of.
 //! - A node whose haproxy serves gains [`CHECK_WEIGHT`], which is more than priorities can differ by: any node that
 //!   serves beats any that does not, and when none serves the addresses still stay on exactly one.
+//! - Each instance has a check of its own, which asks haproxy on loopback about the frontends that its addresses carry:
+//!   do they have a server that works, do they shake hands. Addresses do not move for what others carry.
+//! - A tracked interface without link, and a haproxy that is about to stop ([`HAPROXY_DRAIN_FILE`]), each take off as
+//!   much as a working haproxy adds: such a node stands back, and still is there when all others are worse. An
+//!   instance whose interface is down, gone or in a bridge, or whose source address is gone, is in fault: that node
+//!   cannot hold the addresses at all.
 //! - Preemption stays on. With `nopreempt` a node that lost its haproxy would keep the addresses, since losing
-//!   priority is exactly what others may not act on; `preempt_delay` would delay that very take-over.
+//!   priority is exactly what others may not act on; `preempt_delay` would delay that very take-over. What keeps
+//!   addresses from moving back and forth is the check: a node that failed counts again after five good answers in a
+//!   row, so one that flaps stays out. Nodes of equal priority never take an address back from each other.
 //! - The check runs curl itself, without a shell, so that nothing but its exit status decides. The image must hold
 //!   it at [`CURL`].
 //! - Addresses that a crashed keepalived left behind are removed by keepalived's own start, before it listens; that
@@ -17,6 +25,9 @@
 //!   BACKUP and takes part no more. So the liveness probe compares the interface's index with that of the start.
 //! - There is no VRRP password: it would go over the wire in the clear, cut to eight characters.
 //!
+//! On SIGTERM keepalived gives its addresses up and says so with an advert of priority 0, so that a peer takes over at
+//! once. On SIGHUP it reads its config again and keeps its state.
+//!
 //! When haproxy or its servers fail, the addresses move within about 10 seconds: at most 3 s until haproxy takes the
 //! last server out, 3 s for three failed checks, and three advert intervals until another node steps in.
 
@@ -26,10 +37,11 @@ use std::net::IpAddr;
 use basalt_model::names::Cidr;
 use basalt_model::node::{Keepalived, Node, VrrpInstance};
 
-use crate::manifest::{Capability, Requests};
+use crate::control::{HAPROXY_DIRECTORY, HAPROXY_DRAIN_FILE};
+use crate::manifest::{Capability, HostPathType, Requests};
 use crate::parts::{
     CONFIG_HEADER, Draft, Findings, LIVENESS, Mount, PodParts, Probes, READINESS, STARTUP, Timing,
-    config_directory, config_file, shell,
+    absolute, config_directory, config_file, shell,
 };
 use crate::pods::haproxy;
 
@@ -47,7 +59,7 @@ const HIGHEST_PRIORITY_UNCHECKED: u8 = 253;
 
 /// Addresses and raw sockets are what keepalived is about. `SETGID`: keepalived calls `setgroups` before it runs a
 /// check, and where that fails the check counts as passed, without having run (seen with 2.2.7).
-const CAPABILITIES: [Capability; 3] =
+pub(crate) const CAPABILITIES: [Capability; 3] =
     [Capability::NetAdmin, Capability::NetRaw, Capability::Setgid];
 
 /// In memory; survives a restart of the container.
@@ -60,6 +72,9 @@ const CURL: &str = "/usr/bin/curl";
 
 /// Long enough to stop: a priority 0 advert tells the peers, so that they take over at once.
 const GRACE_SECONDS: u32 = 15;
+
+/// What the file is called in the config.
+const DRAIN: &str = "drain";
 
 /// How long a probe waits for the answer to a signal, in seconds.
 const ANSWER_SECONDS: u32 = 5;
@@ -81,15 +96,36 @@ pub(crate) fn draft(node: &Node, keepalived: &Keepalived, findings: &mut Finding
             liveness: answering(LIVENESS).shell(&lives_script(keepalived)),
             readiness: answering(READINESS).shell(&works_script()),
         },
-        mounts: vec![
-            Mount::config(NAME),
-            Mount::scratch("run", RUN_DIRECTORY, "16Mi"),
-            Mount::scratch("tmp", DUMP_DIRECTORY, "16Mi"),
-        ],
+        mounts: mounts(node),
         grace_seconds: GRACE_SECONDS,
         files: vec![config_file(NAME, "keepalived.conf", 0o644, config(node, keepalived))],
+        takes_config: true,
     };
     Draft::new(parts, &CAPABILITIES)
+}
+
+fn mounts(node: &Node) -> Vec<Mount> {
+    let mut mounts = vec![
+        Mount::config(NAME),
+        Mount::scratch("run", RUN_DIRECTORY, "16Mi"),
+        Mount::scratch("tmp", DUMP_DIRECTORY, "16Mi"),
+    ];
+    // Whichever of the two pods comes first makes the folder.
+    mounts.extend(node.haproxy.as_ref().map(|_| {
+        Mount::host("haproxy", absolute(HAPROXY_DIRECTORY), HostPathType::DirectoryOrCreate)
+    }));
+    mounts
+}
+
+/// Looks at the config as it is on the disk.
+pub(crate) fn check_command() -> Vec<String> {
+    let config = format!("{}/keepalived.conf", config_directory(NAME));
+    ["keepalived", "--config-test", "--use-file", &config].map(str::to_owned).to_vec()
+}
+
+/// Asks as the readiness probe does.
+pub(crate) fn verify_command() -> Vec<String> {
+    shell(&works_script())
 }
 
 /// A probe that signals keepalived needs more time than it waits.
@@ -269,6 +305,12 @@ fn check_addresses(place: &str, node: &Node, instance: &VrrpInstance, findings: 
         }
         Some(_) => {}
     }
+    for (index, tracked) in instance.track_interfaces.iter().enumerate() {
+        if !node.network.interfaces.iter().any(|it| it.name == *tracked) {
+            let message = format!("the node has no interface `{tracked}`");
+            findings.add(format!("{place}.track_interfaces[{index}]"), message);
+        }
+    }
     if instance.peers.is_empty() {
         let message = "is empty: alone, this node would hold the addresses whatever the others do";
         findings.add(place_of("peers"), message);
@@ -295,11 +337,16 @@ fn check_addresses(place: &str, node: &Node, instance: &VrrpInstance, findings: 
 }
 
 fn config(node: &Node, keepalived: &Keepalived) -> String {
-    let check = node.haproxy.as_ref().map(|haproxy| haproxy_check(haproxy.monitor_port));
     let mut blocks = vec![CONFIG_HEADER.to_owned(), globals(node)];
-    blocks.extend(check);
+    let instances = &keepalived.instances;
+    if let Some(haproxy) = &node.haproxy {
+        let check = |instance| haproxy_check(instance, haproxy.monitor_port);
+        blocks.push(drain());
+        blocks.extend(instances.iter().map(check));
+    }
+    blocks.extend(instances.iter().map(interface_check));
     let has_check = node.haproxy.is_some();
-    blocks.extend(keepalived.instances.iter().map(|instance| vrrp_instance(instance, has_check)));
+    blocks.extend(instances.iter().map(|instance| vrrp_instance(instance, has_check)));
     blocks.join("\n")
 }
 
@@ -312,6 +359,8 @@ fn globals(node: &Node) -> String {
         "vrrp_check_unicast_src".to_owned(),
         // Switches and neighbours that missed the first announcement learn it within a minute.
         "vrrp_garp_master_refresh 60".to_owned(),
+        // A second volley behind the first, for switches that were not yet forwarding.
+        "vrrp_garp_master_delay 1".to_owned(),
         // After two masters at once, the right one announces itself again.
         "vrrp_higher_prio_send_advert true".to_owned(),
         // keepalived must not raise its own scheduling priority; it may not, without `SYS_NICE`.
@@ -322,20 +371,49 @@ fn globals(node: &Node) -> String {
     block("global_defs", lines)
 }
 
-/// Asks once a second; three answers in a row decide, so one slow answer moves nothing. curl gives up before
-/// keepalived does, so that the log names curl's reason. `init_fail`: a node proves its haproxy before it counts.
-fn haproxy_check(monitor_port: u16) -> String {
-    let url = format!("http://127.0.0.1:{monitor_port}{}", haproxy::READY_PATH);
+/// The file that haproxy writes `1` to before it stops; keepalived is told by the kernel, at once.
+fn drain() -> String {
+    let lines = [format!("file \"{HAPROXY_DRAIN_FILE}\""), format!("weight -{CHECK_WEIGHT}")];
+    block(&format!("vrrp_track_file {DRAIN}"), lines)
+}
+
+/// Asks once a second; three bad answers in a row decide, so one slow answer moves nothing, and five good ones until
+/// the node counts again. curl gives up before keepalived does, so that the log names curl's reason. `init_fail`: a
+/// node proves its haproxy before it counts.
+fn haproxy_check(instance: &VrrpInstance, monitor_port: u16) -> String {
+    let url = format!("http://127.0.0.1:{monitor_port}{}/{}", haproxy::READY_PATH, instance.name);
     let lines = [
         format!("script \"{CURL} --silent --fail --output /dev/null --max-time 1 {url}\""),
         "interval 1".to_owned(),
         "timeout 2".to_owned(),
-        "rise 3".to_owned(),
+        "rise 5".to_owned(),
         "fall 3".to_owned(),
         format!("weight {CHECK_WEIGHT}"),
         "init_fail".to_owned(),
     ];
-    block(&format!("vrrp_script {}", haproxy::NAME), lines)
+    block(&format!("vrrp_script {}", check_name(instance)), lines)
+}
+
+/// A fault as soon as somebody has put the interface into a bridge: the kernel no longer takes its packets for the
+/// interface itself, while adverts still go out by the bridge. keepalived does not notice by itself (2.2.7).
+fn interface_check(instance: &VrrpInstance) -> String {
+    let look = format!("test ! -e /sys/class/net/{}/brport", instance.interface);
+    let lines = [
+        format!("script \"/bin/sh -c '{look}'\""),
+        "interval 1".to_owned(),
+        "timeout 2".to_owned(),
+        "rise 2".to_owned(),
+        "fall 2".to_owned(),
+    ];
+    block(&format!("vrrp_script {}", interface_check_name(instance)), lines)
+}
+
+fn interface_check_name(instance: &VrrpInstance) -> String {
+    format!("interface-{}", instance.name)
+}
+
+fn check_name(instance: &VrrpInstance) -> String {
+    format!("haproxy-{}", instance.name)
 }
 
 fn vrrp_instance(instance: &VrrpInstance, has_check: bool) -> String {
@@ -358,9 +436,16 @@ fn vrrp_instance(instance: &VrrpInstance, has_check: bool) -> String {
         format!("{address} dev {}{preference}", instance.interface)
     });
     lines.extend(block("virtual_ipaddress", addresses).lines().map(str::to_owned));
+    if !instance.track_interfaces.is_empty() {
+        let interfaces = instance.track_interfaces.iter();
+        let tracked = interfaces.map(|interface| format!("{interface} weight -{CHECK_WEIGHT}"));
+        lines.extend(block("track_interface", tracked).lines().map(str::to_owned));
+    }
+    let mut checks = vec![interface_check_name(instance)];
+    checks.extend(has_check.then(|| check_name(instance)));
+    lines.extend(block("track_script", checks).lines().map(str::to_owned));
     if has_check {
-        let names = [haproxy::NAME.to_owned()];
-        lines.extend(block("track_script", names).lines().map(str::to_owned));
+        lines.extend(block("track_file", [DRAIN.to_owned()]).lines().map(str::to_owned));
     }
     block(&format!("vrrp_instance {}", instance.name), lines)
 }

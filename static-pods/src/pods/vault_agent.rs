@@ -4,7 +4,9 @@
 //! It asks the first of Vault's direct addresses (the program takes one only), never the haproxy of this node. While
 //! Vault is away it keeps running, keeps what it has rendered and tries again with growing pauses.
 //!
-//! It runs as root without any capability: the secret id belongs to root, and so will the rendered files. The
+//! It runs as root, to whom the node's identity belongs, without any capability as long as the rendered files are
+//! root's too. Giving a file to somebody else takes `CHOWN`, setting its mode after that `FOWNER`, and comparing it
+//! with what it should be, when it is theirs alone, `DAC_READ_SEARCH`. The
 //! image's binary must not carry file capabilities (`setcap`), or the kernel refuses to start it; Vault's and
 //! OpenBao's images set them only in their entry point, which is not used. OpenBao's image has `vault` as another
 //! name of `bao`.
@@ -14,7 +16,7 @@ use std::collections::BTreeSet;
 use basalt_model::names::AbsolutePath;
 use basalt_model::node::{Node, Vault, VaultAgent, VaultAuth, VaultTemplate};
 
-use crate::manifest::{HostPathType, Requests};
+use crate::manifest::{Capability, HostPathType, Requests};
 use crate::parts::{
     CONFIG_HEADER, Draft, Findings, LIVENESS, Mount, PodParts, Probes, READINESS, STARTUP,
     absolute, config_directory, config_file, loopback_port, parent,
@@ -28,6 +30,10 @@ const METRICS_PATH: &str = "/agent/v1/metrics";
 
 /// Writing a file beside its destination and renaming it takes no time; logging out takes none either.
 const GRACE_SECONDS: u32 = 15;
+
+/// What it takes to give rendered files to others than root.
+pub(crate) const ALLOWED_CAPABILITIES: [Capability; 3] =
+    [Capability::Chown, Capability::DacReadSearch, Capability::Fowner];
 
 pub(crate) fn draft(
     node: &Node,
@@ -51,7 +57,7 @@ pub(crate) fn draft(
         ports: vec![loopback_port(agent.metrics_port)],
         requests: Requests { cpu: "50m", memory: "128Mi" },
         user: 0,
-        capabilities: Vec::new(),
+        capabilities: capabilities(agent),
         probes: Probes {
             startup: ask(STARTUP),
             liveness: ask(LIVENESS),
@@ -60,8 +66,17 @@ pub(crate) fn draft(
         mounts: mounts(vault, agent),
         grace_seconds: GRACE_SECONDS,
         files,
+        takes_config: false,
     };
-    Draft::new(parts, &[])
+    Draft::new(parts, &ALLOWED_CAPABILITIES)
+}
+
+fn capabilities(agent: &VaultAgent) -> Vec<Capability> {
+    let is_root_s = |template: &VaultTemplate| template.user_id == 0 && template.group_id == 0;
+    match agent.templates.iter().all(is_root_s) {
+        true => Vec::new(),
+        false => ALLOWED_CAPABILITIES.to_vec(),
+    }
 }
 
 /// Folders, not files: a file that is replaced by renaming would stay the old one inside the container.
@@ -169,7 +184,7 @@ fn config(vault: &Vault, agent: &VaultAgent) -> String {
     let mut blocks = vec![
         CONFIG_HEADER.to_owned(),
         block("vault", &[("address", quoted(address)), ("ca_cert", quoted(&ca))], ""),
-        auto_auth(&vault.auth),
+        auto_auth(&vault.auth, &ca),
         // Without it the program ends when Vault is away for long, and a restart would not bring Vault back.
         block("template_config", &[("exit_on_retry_failure", "false".to_owned())], ""),
         block(
@@ -195,7 +210,7 @@ fn config(vault: &Vault, agent: &VaultAgent) -> String {
     blocks.join("\n")
 }
 
-fn auto_auth(auth: &VaultAuth) -> String {
+fn auto_auth(auth: &VaultAuth, ca: &str) -> String {
     let (kind, mount, config) = match auth {
         VaultAuth::AppRole { mount, secret_id_file, .. } => {
             let role_id_file = format!("{}/role-id", config_directory(NAME));
@@ -209,6 +224,8 @@ fn auto_auth(auth: &VaultAuth) -> String {
         }
         VaultAuth::Cert { mount, role, certificate_file, key_file } => {
             let mut config = vec![
+                // This method has a client of its own, which knows nothing of the block `vault`.
+                ("ca_cert", quoted(ca)),
                 ("client_cert", quoted(certificate_file.as_str())),
                 ("client_key", quoted(key_file.as_str())),
                 // A renewed pair is read at the next login.
@@ -230,6 +247,8 @@ fn template_block(template: &VaultTemplate) -> String {
         ("source", quoted(&source)),
         ("destination", quoted(template.destination.as_str())),
         ("perms", quoted(&template.mode.to_string())),
+        ("user", quoted(&template.user_id.to_string())),
+        ("group", quoted(&template.group_id.to_string())),
         // A missing key would otherwise be written as `<no value>`.
         ("error_on_missing_key", "true".to_owned()),
     ];

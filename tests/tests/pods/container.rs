@@ -6,6 +6,7 @@
 
 use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
@@ -56,7 +57,7 @@ impl Container {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    fn rewritten(&self, text: &str) -> String {
+    pub(crate) fn rewritten(&self, text: &str) -> String {
         ROOTS.iter().fold(text.to_owned(), |text, root| {
             text.replace(root, &self.inside(root).display().to_string())
         })
@@ -120,6 +121,7 @@ impl Running {
             .stdin(std::process::Stdio::null())
             .stdout(writer.try_clone().unwrap())
             .stderr(writer)
+            .process_group(0)
             .spawn()
             .unwrap();
         let said = Arc::new(Mutex::new(String::new()));
@@ -148,7 +150,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // With the processes that a shell has started, as the end of a container would.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
         let _ = self.child.wait();
     }
 }

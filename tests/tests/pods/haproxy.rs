@@ -1,29 +1,35 @@
 //! The haproxy pod and the real haproxy.
 
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use basalt_model::names::Endpoint;
 use basalt_model::node::{HealthCheck, Node, Server};
+use basalt_static_pods::control::{HAPROXY_MASTER_SOCKET, check_command};
 use e2e::peers::{Peer, peer};
 
 use crate::container::{Container, Running};
 use crate::http::{Echo, free_port, get, status};
 use crate::{lab, pod, wait_for, worked_example};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Puts certificates made here where the node keeps its own.
-fn write_certificates(container: &Container, node: &Node) {
+/// Puts certificates made here where the node keeps its own, and gives them without their keys.
+pub(crate) fn write_certificates(container: &Container, node: &Node) -> String {
+    let mut certificates = String::new();
     for certificate in node.vault.iter().flat_map(|vault| &vault.certificates) {
         let made = rcgen::generate_simple_self_signed([certificate.common_name.clone()]).unwrap();
         let combined = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
         let folder = container.inside(certificate.directory.as_str());
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("combined.pem"), combined).unwrap();
+        certificates.push_str(&made.cert.pem());
     }
+    certificates
 }
 
 /// Whether `haproxy -c` accepts the node's config after `edit`, and what it says. Warnings count as a refusal.
@@ -34,13 +40,9 @@ fn verdict(haproxy: &Peer, node: &Node, edit: impl Fn(String) -> String) -> (boo
     let config = container.inside("/etc/basalt/pods/haproxy/haproxy.cfg");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, edit(text)).unwrap();
-    let output = Command::new(&haproxy.program)
-        .arg("-c")
-        .arg("-dW")
-        .arg("-f")
-        .arg(&config)
-        .output()
-        .unwrap();
+    let checked = container.rewritten(&check_command("haproxy").unwrap().join("\n"));
+    let arguments = checked.lines().skip(1).filter(|argument| *argument != "-q");
+    let output = Command::new(&haproxy.program).args(arguments).arg("-dW").output().unwrap();
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -87,7 +89,7 @@ fn haproxy_accepts_every_config() {
     // Every character that a check's path may hold.
     let mut paths = lab("n1");
     let path = "/az09-._~!&()*+,;=:@%20?a=b/".to_owned();
-    paths.haproxy.as_mut().unwrap().frontends[1].check = HealthCheck::Http { path, tls: false };
+    paths.haproxy.as_mut().unwrap().frontends[1].check = HealthCheck::http(path);
     check_accepted(&haproxy, &paths);
 }
 
@@ -102,6 +104,7 @@ fn haproxy_refuses_what_is_broken() {
             "unable to find required default_backend",
         ),
         ("combined.pem", "missing.pem", "unable to stat"),
+        ("http-check expect status 200", "http-check expect status 2x0", "status"),
         // Why an endpoint has no zone.
         ("bind 192.0.2.10:6443", "bind [fe80::1%2]:6443", "fe80::1%2"),
         ("monitor fail if { nbsrv(registry)", "monitor fail if { nbsrv(regstry)", "regstry"),
@@ -111,7 +114,7 @@ fn haproxy_refuses_what_is_broken() {
     }
 }
 
-fn loopback(port: u16) -> Endpoint {
+pub(crate) fn loopback(port: u16) -> Endpoint {
     Endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
@@ -141,17 +144,17 @@ impl Ports {
         haproxy.frontends.truncate(2);
         let name = "only".parse().unwrap();
         haproxy.frontends[0].binds = vec![loopback(self.api)];
-        haproxy.frontends[0].servers = vec![Server { name, address: loopback(self.ingress) }];
+        haproxy.frontends[0].servers = vec![Server::new(name, loopback(self.ingress))];
         let name = "only".parse().unwrap();
         for bind in &mut haproxy.frontends[1].binds {
             bind.0.set_port(self.ingress);
         }
-        haproxy.frontends[1].servers = vec![Server { name, address: loopback(self.backend) }];
+        haproxy.frontends[1].servers = vec![Server::new(name, loopback(self.backend))];
         node
     }
 }
 
-fn start(haproxy: &Peer, node: &Node, root: &Path) -> Running {
+pub(crate) fn start(haproxy: &Peer, node: &Node, root: &Path) -> Running {
     let container = Container::new(&pod(node, "haproxy"), root);
     write_certificates(&container, node);
     Running::start(&container.command(&haproxy.program))
@@ -202,12 +205,21 @@ fn haproxy_serves_and_tells_its_health() {
     assert!(running.terminate().success(), "{}", running.said());
 }
 
+/// Gives a command on one of haproxy's sockets, and the answer to it.
+pub(crate) fn say(container: &Container, socket: &str, command: &str) -> Option<String> {
+    let mut socket = UnixStream::connect(container.inside(socket)).ok()?;
+    socket.write_all(format!("{command}\n").as_bytes()).ok()?;
+    // The master keeps the connection for further commands unless it is told that there are none.
+    socket.shutdown(Shutdown::Write).ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
 /// The master takes a reload on its socket, and nobody notices: this is how a renewed certificate comes into use.
 #[test]
 fn haproxy_reloads_through_its_master_socket() {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
     let Some(haproxy) = peer("haproxy") else { return };
     let folder = tempfile::tempdir().unwrap();
     let ports = Ports::choose();
@@ -216,26 +228,16 @@ fn haproxy_reloads_through_its_master_socket() {
     let backend = Echo::on(TcpListener::bind(("127.0.0.1", ports.backend)).unwrap());
     wait_for("ready", PATIENCE, || status(ports.monitor, "/readyz") == Some(200));
 
-    let ask_master = |command: &str| {
-        let mut socket = UnixStream::connect(container.inside("/run/haproxy/master.sock")).ok()?;
-        socket.write_all(format!("{command}\n").as_bytes()).ok()?;
-        // The master keeps the connection for further commands unless it is told that there are none.
-        socket.shutdown(Shutdown::Write).ok()?;
-        socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    };
     // The number of the process that serves.
     let worker = || -> Option<String> {
-        let answer = ask_master("show proc")?;
+        let answer = say(&container, HAPROXY_MASTER_SOCKET, "show proc")?;
         let mut rows = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let row = rows.find(|row| row.get(1) == Some(&"worker"))?;
         Some(row[0].to_owned())
     };
     wait_for("a master that answers", PATIENCE, || worker().is_some());
     let before = worker().unwrap();
-    let _ = ask_master("reload");
+    let _ = say(&container, HAPROXY_MASTER_SOCKET, "reload");
     wait_for("a new worker", PATIENCE, || {
         assert_eq!(status(ports.monitor, "/healthz"), Some(200), "{}", running.said());
         worker().is_some_and(|worker| worker != before)

@@ -15,7 +15,7 @@ use crate::http::Echo;
 use crate::namespace::{Contained, Machine};
 use crate::{lab, pod, wait_for, worked_example};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What `keepalived -t` says of the node's config after `edit`, on a machine with the node's interfaces. Nothing
 /// said and exit status 0 is acceptance.
@@ -96,23 +96,23 @@ fn keepalived_refuses_what_is_broken() {
 const BACKEND_PORT: u16 = 16_443;
 
 /// The lab's node with one frontend, on the virtual addresses, and one server, its own.
-fn serving(name: &str) -> Node {
+pub(crate) fn serving(name: &str) -> Node {
     let mut node = lab(name);
     let haproxy = node.haproxy.as_mut().unwrap();
     haproxy.max_connections = 100;
     haproxy.frontends.truncate(1);
     let frontend = &mut haproxy.frontends[0];
-    frontend.check = HealthCheck::Tcp;
+    frontend.check = HealthCheck::connect();
     frontend.servers.truncate(1);
     frontend.servers[0].address = format!("127.0.0.1:{BACKEND_PORT}").parse().unwrap();
     node
 }
 
 /// One node of the lab: a machine with both pods and a server behind them.
-struct Station<'a> {
-    machine: Machine,
-    pod: Container,
-    keepalived: Option<Contained>,
+pub(crate) struct Station<'a> {
+    pub(crate) machine: Machine,
+    pub(crate) pod: Container,
+    pub(crate) keepalived: Option<Contained>,
     program: &'a Peer,
     backend: Option<Echo>,
     // Ends before the machine it runs on.
@@ -121,13 +121,16 @@ struct Station<'a> {
 
 impl<'a> Station<'a> {
     fn new(name: &str, folder: &Path, programs: [&'a Peer; 2]) -> Self {
+        Self::of(name, &serving(name), folder, programs)
+    }
+
+    pub(crate) fn of(name: &str, node: &Node, folder: &Path, programs: [&'a Peer; 2]) -> Self {
         let [program, haproxy_program] = programs;
-        let node = serving(name);
         let root = folder.join(name);
         let machine = Machine::new(folder);
-        let container = Container::new(&pod(&node, "haproxy"), &root);
+        let container = Container::new(&pod(node, "haproxy"), &root);
         let haproxy = machine.start(&container.command(&haproxy_program.program));
-        let pod = Container::new(&pod(&node, "keepalived"), &root);
+        let pod = Container::new(&pod(node, "keepalived"), &root);
         let mut station =
             Self { machine, pod, keepalived: None, program, backend: None, _haproxy: haproxy };
         station.start_backend();
@@ -140,7 +143,7 @@ impl<'a> Station<'a> {
     }
 
     /// As the manifest says; the program is found by its name, as in an image.
-    fn start_keepalived(&mut self) {
+    pub(crate) fn start_keepalived(&mut self) {
         let command = self.pod.command(&self.program.program);
         self.keepalived = Some(self.machine.start(&command));
     }
@@ -149,29 +152,29 @@ impl<'a> Station<'a> {
         self.machine.run("ip -oneline address show dev bond0")
     }
 
-    fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         let addresses = self.addresses();
         let (ipv4, ipv6) =
             (addresses.contains(" 192.0.2.10/24"), addresses.contains(" 2001:db8:2::10/64"));
         ipv4 && ipv6
     }
 
-    fn holds_nothing(&self) -> bool {
+    pub(crate) fn holds_nothing(&self) -> bool {
         let addresses = self.addresses();
         !addresses.contains(" 192.0.2.10/24") && !addresses.contains(" 2001:db8:2::10/64")
     }
 
-    fn probe(&self, name: &str) -> Output {
+    pub(crate) fn probe(&self, name: &str) -> Output {
         self.keepalived.as_ref().unwrap().exec(&self.pod.probe(name))
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.keepalived.as_ref().map(|it| it.running.said()).unwrap_or_default()
     }
 }
 
 /// The two machines on one wire.
-fn connect(first: &Station<'_>, second: &Station<'_>) {
+pub(crate) fn connect(first: &Station<'_>, second: &Station<'_>) {
     let (wire, other) = ("ip link add bond0 type veth peer name bond0 netns", second.machine.id());
     first.machine.run(&format!("{wire} {other}"));
     for (station, last) in [(first, "11"), (second, "12")] {

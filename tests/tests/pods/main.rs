@@ -10,13 +10,18 @@ mod container;
 mod haproxy;
 mod http;
 mod keepalived;
+mod moves;
 mod namespace;
+mod on_kubelet;
+mod proxying;
+mod traffic;
 mod vault_agent;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use basalt_model::cluster::Cluster;
+use basalt_model::cluster::Reading;
+use basalt_model::names::RelativePath;
 use basalt_model::node::Node;
 use basalt_static_pods::{StaticPod, render};
 
@@ -30,10 +35,12 @@ fn lab(name: &str) -> Node {
 
 /// The nodes of the worked example, as `build-image` makes them.
 fn worked_example() -> Vec<Node> {
-    let path = e2e::checkout::cluster("lab").join("cluster.yaml");
-    let bytes = std::fs::read(&path).unwrap();
-    let (cluster, _) = Cluster::parse("cluster.yaml", &bytes).unwrap();
-    cluster.nodes
+    let folder = e2e::checkout::cluster("lab");
+    let bytes = std::fs::read(folder.join("cluster.yaml")).unwrap();
+    let mut text = |name: &RelativePath| {
+        std::fs::read_to_string(folder.join(name.as_str())).map_err(|error| error.to_string())
+    };
+    Reading::with("cluster.yaml", &bytes, &mut text).cluster.unwrap().nodes
 }
 
 /// One pod of `node`, which has it.

@@ -99,7 +99,7 @@ pub(crate) struct Contained {
 
 impl Contained {
     /// Process 1 of the container, by its number outside. It comes a moment after the container was started.
-    fn first_process(&self) -> String {
+    pub(crate) fn first_process(&self) -> String {
         let outer = self.running.child.id();
         let path = format!("/proc/{outer}/task/{outer}/children");
         let children = || std::fs::read_to_string(&path).unwrap_or_default();

@@ -155,3 +155,65 @@ fn vault_agent_renders_a_secret() {
         std::fs::remove_file(&destination).unwrap();
     }
 }
+
+/// With the certificate by which the node logs in, for a consumer that is not root. The file is compared with what it
+/// should be at the second start, though nobody but its owner may read it.
+#[test]
+fn vault_agent_renders_for_another_user() {
+    use std::os::unix::fs::MetadataExt;
+
+    let Some(bao) = peer("bao") else { return };
+    if !e2e::needs::root_or_skip() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::start(&bao, folder.path());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut wanted = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    wanted.distinguished_name.push(rcgen::DnType::CommonName, "n1");
+    wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let identity = wanted.self_signed(&key).unwrap();
+    let trusted = folder.path().join("identity.pem");
+    std::fs::write(&trusted, identity.pem()).unwrap();
+    vault.ask(&["auth", "enable", "cert"]);
+    let certificate = format!("certificate=@{}", trusted.display());
+    vault.ask(&["write", "auth/cert/certs/node", &certificate, "token_policies=registry"]);
+
+    let root = tempfile::tempdir().unwrap();
+    let mut node = node(vault.port, free_port(), "");
+    let path = |name: &str| format!("/var/lib/basalt/identity/{name}").parse().unwrap();
+    node.vault.as_mut().unwrap().auth = VaultAuth::Cert {
+        mount: "cert".to_owned(),
+        role: Some("node".to_owned()),
+        certificate_file: path("certificate.pem"),
+        key_file: path("key.pem"),
+    };
+    let template = &mut node.vault_agent.as_mut().unwrap().templates[0];
+    (template.user_id, template.group_id) = (1234, 2345);
+    template.mode = "0600".parse().unwrap();
+    let container = Container::new(&pod(&node, "vault-agent"), root.path());
+    provision(&container, &vault.ca(), "");
+    for (name, text) in [("certificate.pem", identity.pem()), ("key.pem", key.serialize_pem())] {
+        let path = container.inside(&format!("/var/lib/basalt/identity/{name}"));
+        std::fs::write(path, text).unwrap();
+    }
+    let destination = container.inside("/var/lib/registry/se\"c${r}et/password");
+    let password = |text: &str| {
+        let argument = format!("password={text}");
+        vault.ask(&["kv", "put", "-mount=secret", "registry", &argument]);
+    };
+    for text in ["one", "two"] {
+        password(text);
+        let mut running = Running::start(&container.command(&bao.program));
+        wait_for(text, PATIENCE, || {
+            assert_eq!(running.child.try_wait().unwrap(), None, "{}", running.said());
+            std::fs::read_to_string(&destination).is_ok_and(|found| found == format!("{text}\n"))
+        });
+        let is_given = || {
+            let file = destination.metadata().unwrap();
+            (file.uid(), file.gid(), file.mode() & 0o777) == (1234, 2345, 0o600)
+        };
+        wait_for("its owner", PATIENCE, is_given);
+        assert!(running.terminate().success(), "{}", running.said());
+    }
+}

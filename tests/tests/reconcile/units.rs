@@ -73,7 +73,8 @@ fn systemd_accepts_the_units() {
     assert!(text.contains("Typ"), "the tool notices what is wrong: {text}");
 }
 
-/// 1.4 of 10 as `systemd-analyze security` counts; the threshold is in tenths.
+/// 2.3 of 10 as `systemd-analyze security` counts, nearly half of it for asking pods and addresses whether they answer;
+/// the threshold is in tenths.
 #[test]
 fn the_agent_is_locked_in() {
     let Some(analyze) = peer("systemd-analyze") else { return };
@@ -81,7 +82,7 @@ fn the_agent_is_locked_in() {
     succeeds(
         &analyze,
         &root,
-        &["security", "--offline=true", "--threshold=15", "--no-pager", "basalt-agent.service"],
+        &["security", "--offline=true", "--threshold=24", "--no-pager", "basalt-agent.service"],
     );
 }
 

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use basalt_model::cluster::Cluster;
+use basalt_model::cluster::Reading;
+use basalt_model::names::RelativePath;
+use camino::Utf8PathBuf;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -15,6 +17,7 @@ use crate::build_image::agent;
 use crate::checkout;
 use crate::output;
 use crate::progress::Progress;
+use crate::source;
 
 /// How long the agent may take to write its files before the measurement gives up.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -26,8 +29,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
     let program = agent::build(progress)?;
     progress.step("measuring the agent");
-    let cluster_file = checkout::folder()?.join("tests/clusters/lab/cluster.yaml");
-    let (cluster, _) = Cluster::parse("cluster.yaml", &fs::read(cluster_file)?)?;
+    let folder = Utf8PathBuf::try_from(checkout::folder()?.join("tests/clusters/lab"))?;
+    let mut text = |name: &RelativePath| source::text(&folder, name);
+    let file = fs::read(folder.join("cluster.yaml"))?;
+    let reading = Reading::with("cluster.yaml", &file, &mut text);
+    let cluster = reading.cluster.context("the lab's `cluster.yaml` has errors")?;
     let node = cluster.nodes.first().context("the lab has no nodes")?.to_json();
     let mut starts = Vec::new();
     let mut resident = 0;

@@ -1,12 +1,14 @@
 //! `bench`: how long our programs take, beside the real program for the same job where there is one.
 //!
-//! Figures are for people: nothing fails for being slow. Each subject is a file: [`image`], [`agent`], [`butane`].
+//! Figures are for people: nothing fails for being slow. Each subject is a file: [`image`], [`agent`], [`butane`],
+//! [`virtual_address`].
 
 mod agent;
 mod butane;
 mod cost;
 mod image;
 mod inputs;
+mod virtual_address;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,8 @@ enum Subject {
     Agent,
     /// Compiling Butane configs, which the reference compiles too, and the nodes of a large cluster.
     Butane,
+    /// How long the virtual address of three nodes is away, whatever happens to its holder. Needs root.
+    VirtualAddress,
 }
 
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
@@ -50,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             Subject::Image => image::run(arguments.runs, progress)?,
             Subject::Agent => agent::run(arguments.runs, progress)?,
             Subject::Butane => butane::run(arguments.runs, progress)?,
+            Subject::VirtualAddress => virtual_address::run(arguments.runs, progress)?,
         }
     }
     Ok(ExitCode::SUCCESS)

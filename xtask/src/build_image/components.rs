@@ -15,7 +15,8 @@ use super::agent::Agent;
 use super::preload::{self, Baked};
 use super::{dist, shipped};
 
-/// Everything that the cluster names on this machine: Butane files, files to be baked in, the base.
+/// Everything that the cluster names on this machine: Butane files, texts that nodes carry, files to be baked in, the
+/// base.
 pub(super) fn sources(cluster: &Cluster, folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     let butane = cluster.butane.values().flatten().map(|file| file.value.as_str());
     let files = cluster.image.files.iter().map(|file| file.value.source.as_str());
@@ -24,7 +25,9 @@ pub(super) fn sources(cluster: &Cluster, folder: &Utf8Path) -> Vec<Utf8PathBuf> 
         BaseImage::Layout(layout) => Some(layout.as_str()),
         BaseImage::Scratch | BaseImage::Registry(_) => None,
     };
-    let paths: BTreeSet<&str> = butane.chain(files).chain(archives).chain(base).collect();
+    let texts = cluster.texts.keys().map(|name| name.as_str());
+    let paths: BTreeSet<&str> =
+        butane.chain(files).chain(archives).chain(texts).chain(base).collect();
     paths.into_iter().map(|path| folder.join(path)).collect()
 }
 

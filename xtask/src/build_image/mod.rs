@@ -11,6 +11,7 @@ mod components;
 mod dist;
 mod foreign;
 pub(crate) mod nodes;
+mod pods;
 mod preload;
 pub(crate) mod prepare;
 mod shipped;
@@ -125,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     let target = target.and_then(|()| target::check_inputs(&dist, sources));
 
     let old = if arguments.force { None } else { Old::read(&dist) };
-    let inputs = inputs(&bytes, &additions)?;
+    let inputs = inputs(&bytes, &additions, &cluster)?;
     let is_compiled = old.as_ref().is_some_and(|old| old.is_compiled_from(&inputs));
     let compile = |report: &mut Report| {
         progress.step(format!("compiling {} nodes of `{}`", cluster.nodes.len(), cluster.name));
@@ -259,12 +260,14 @@ fn spec(cluster: &Cluster, folder: &Utf8Path, base: Base, agent: &agent::Agent) 
 }
 
 /// A digest of all that the nodes' files are made from: this program, the cluster's file, people's Butane files with
-/// what they take from this machine.
-fn inputs(cluster: &[u8], additions: &Additions) -> Result<String> {
+/// what they take from this machine, and the texts that nodes carry.
+fn inputs(file: &[u8], additions: &Additions, cluster: &Cluster) -> Result<String> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let program = Utf8PathBuf::try_from(program)?;
     let (program, _) =
         dist::digest_of(&program).with_context(|| format!("cannot read `{program}`"))?;
-    let lines = [program, dist::hex(cluster)].into_iter().chain(additions.digests());
+    let texts = cluster.texts.iter();
+    let texts = texts.map(|(name, text)| format!("{} {name}", dist::hex(text.as_bytes())));
+    let lines = [program, dist::hex(file)].into_iter().chain(additions.digests()).chain(texts);
     Ok(dist::hex(lines.collect::<Vec<_>>().join("\n").as_bytes()))
 }

@@ -185,6 +185,7 @@ mod tests {
         }
         cluster.nodes[1].haproxy.as_mut().unwrap().monitor_port = 0;
         cluster.butane.clear();
+        cluster.nodes.iter_mut().for_each(|node| node.pods.clear());
         let mut report = Report::new("cluster.yaml");
         let additions = Additions::read(&[], ".".into(), &[], &mut report);
         let documents = compile(&cluster, &additions, &mut report);

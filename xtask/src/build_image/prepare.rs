@@ -2,11 +2,13 @@
 
 use basalt_image::oci::Base;
 use basalt_model::cluster::{Cluster, Reading};
+use basalt_model::names::RelativePath;
 use basalt_model::report::Report;
 use camino::Utf8Path;
 
 use super::additions::Additions;
-use super::{base, components};
+use super::{base, components, pods};
+use crate::source;
 
 /// Where pods are unless the cluster's file says otherwise.
 const PODS: &str = "/etc/kubernetes/manifests";
@@ -22,7 +24,15 @@ pub(crate) struct Prepared {
 
 /// Reads the cluster and looks at all that it names, as far as it could be read, so that one run finds everything.
 pub(crate) fn prepare(file: &Utf8Path, bytes: &[u8], folder: &Utf8Path) -> (Prepared, Report) {
-    let Reading { cluster, mut report, butane, image } = Reading::of(file.as_str(), bytes);
+    let mut text = |name: &RelativePath| source::text(folder, name);
+    let reading = Reading::with(file.as_str(), bytes, &mut text);
+    let Reading { mut cluster, mut report, butane, image, pods: own } = reading;
+    for pod in &own {
+        // What is wrong with the file itself is told here, with its place. Nodes would tell it once more.
+        if !pods::is_fine(folder.join(pod.source.as_str()).as_str(), pod, &mut report) {
+            cluster = None;
+        }
+    }
     let nodes = cluster.iter().flat_map(|cluster| &cluster.nodes);
     let mut agents: Vec<&str> =
         nodes.map(|node| node.kubelet.static_pod_directory.as_str()).collect();
@@ -70,6 +80,21 @@ mod tests {
     #[test]
     fn every_stage_tells_what_it_finds() {
         check(&[], &[]);
+        // A manifest is looked at once, with places of its own, not once for each node.
+        check(
+            &[("manifest: pods/exporter.yaml", "manifest: pods/exporter.conf")],
+            &["/pods/exporter.conf:1:1: a pod is wanted here"],
+        );
+        check(
+            &[("source: pods/exporter.conf", "source: pods/none.conf")],
+            &["f:159:17: pods[0].files[0].source: cannot read `"],
+        );
+        check(
+            &[("  - name: exporter\n    manifest", "  - name: another\n    manifest")],
+            &[
+                "f:1:1: pods/exporter.yaml: metadata.name: the pod is called `exporter` here and `another` in the cluster (on `n1`, `n2` and `n3`)",
+            ],
+        );
         check(&[("[butane/all.bu]", "[butane/none.bu]")], &["f:26:10: butane[0]: cannot read `"]);
         check(
             &[

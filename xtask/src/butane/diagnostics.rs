@@ -12,14 +12,14 @@ use crate::visible::visible;
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Style {
-    pub(super) form: Form,
-    pub(super) is_colored: bool,
+pub(crate) struct Style {
+    pub(crate) form: Form,
+    pub(crate) is_colored: bool,
 }
 
 /// The two forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// `warning at $.storage.files.0.mode, line 5 col 13: …`.
     Raw,
     /// The lines around the place, with the message at the value.
@@ -30,7 +30,7 @@ pub(super) enum Form {
 ///
 /// # Errors
 /// Those of `out`.
-pub(super) fn print(
+pub(crate) fn print(
     report: &Report,
     sources: &[Source],
     style: Style,

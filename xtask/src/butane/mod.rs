@@ -5,7 +5,7 @@
 pub(crate) mod arguments;
 mod deliver;
 mod describe;
-mod diagnostics;
+pub(crate) mod diagnostics;
 mod excerpt;
 mod input;
 mod overrides;

@@ -1,18 +1,20 @@
 //! `cargo xtask pods lint`: reads manifests, prints findings.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use basalt_model::report::Severity;
+use basalt_butane::Source;
+use basalt_model::report::{Finding, Report, Severity};
 use basalt_static_pods::lint::{self, LintFinding};
 use serde::Serialize;
 
-use super::sarif;
+use super::{host, sarif};
 use crate::FAILED;
+use crate::butane::diagnostics::{self, Form, Style};
 use crate::visible::visible;
 
 /// The most that is read of one file, in bytes: the kubelet reads less.
@@ -39,6 +41,21 @@ pub(crate) struct Arguments {
     /// How to print findings.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+
+    /// Whether text has colors.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+
+    /// With `--rules basalt`, look for what manifests mount in this root folder.
+    ///
+    /// It is that of a node, or of the image it boots. What is missing there, of another type than the manifest says,
+    /// or labelled by SELinux so that containers may not read it, is refused.
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+
+    /// With `--rules basalt`, an image that the node has; all others are refused.
+    #[arg(long = "image", value_name = "REFERENCE")]
+    images: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,12 +68,34 @@ enum Rules {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// For people.
+    /// For people, with the lines around each place.
     Text,
+    /// For people and editors: `FILE:LINE:COLUMN: …`, with effect and remedy below.
+    Short,
     /// One document: an object with `findings`.
     Json,
     /// Static Analysis Results Interchange Format 2.1.0.
     Sarif,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    /// On terminals, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    fn is_wanted(self) -> bool {
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal(),
+        }
+    }
 }
 
 /// A finding, as it is printed for programs.
@@ -101,14 +140,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let files: Vec<_> =
         texts.iter().map(|(name, bytes)| lint::File { name: name.as_str(), bytes }).collect();
+    let mut policy = lint::Policy::of_own_pods();
+    policy.host = host::look(arguments.root.as_deref(), &arguments.images, &lint::asked(&files));
     let rules = match arguments.rules {
         Rules::Kubelet => lint::Rules::Kubelet,
-        Rules::Basalt => lint::Rules::Basalt,
+        Rules::Basalt => lint::Rules::Basalt(&policy),
     };
     findings.extend(lint::lint(&files, rules));
     let mut out = io::stdout().lock();
     match arguments.output {
-        Output::Text => text(&findings, &mut out)?,
+        Output::Text => framed(&findings, &files, arguments.color.is_wanted(), &mut out)?,
+        Output::Short => short(&findings, &mut out)?,
         Output::Json => {
             serde_json::to_writer_pretty(&mut out, &document(&findings))?;
             writeln!(out)?;
@@ -167,7 +209,31 @@ fn read(path: &Path) -> Result<Entry> {
     Ok(Entry::Text(bytes))
 }
 
-fn text(findings: &[LintFinding], out: &mut impl Write) -> io::Result<()> {
+fn framed(
+    findings: &[LintFinding],
+    files: &[lint::File<'_>],
+    is_colored: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let as_report = |finding: &LintFinding| {
+        let LintFinding { rule, file, place, path, message, effect, remedy } = finding;
+        Finding {
+            severity: finding.severity(),
+            file: file.clone(),
+            place: *place,
+            path: path.clone(),
+            message: format!("{message} [{rule}]; {}", effect.sentence()),
+            hint: Some(remedy.clone()),
+        }
+    };
+    let mut report = Report::new("");
+    report.absorb_once(findings.iter().map(as_report));
+    let sources: Vec<Source<'_>> =
+        files.iter().map(|file| Source { file: file.name, bytes: file.bytes }).collect();
+    diagnostics::print(&report, &sources, Style { form: Form::Framed, is_colored }, out)
+}
+
+fn short(findings: &[LintFinding], out: &mut impl Write) -> io::Result<()> {
     for finding in findings {
         for line in finding.to_string().lines() {
             writeln!(out, "{}", visible(line))?;
@@ -223,8 +289,24 @@ mod tests {
 
     #[test]
     fn for_people() {
+        let file = lint::File { name: "a.yaml", bytes: MANIFEST.as_bytes() };
         let mut out = Vec::new();
-        text(&findings(), &mut out).unwrap();
+        framed(&findings(), &[file], false, &mut out).unwrap();
+        expect![[r#"
+            error[spec.hostNetwrk]:
+              --> a.yaml:5:3
+               |
+             3 | metadata: {name: a}
+             4 | spec:
+             5 |   hostNetwrk: true
+               |   ^^^^^^^^^^^ there is no field `hostNetwrk` here [unknown-field]; the kubelet drops or changes this in silence
+             6 |   containers:
+             7 |   - {name: a, image: a}
+               |
+               = hint: did you mean `hostNetwork`?
+        "#]].assert_eq(&String::from_utf8(out).unwrap());
+        let mut out = Vec::new();
+        short(&findings(), &mut out).unwrap();
         expect![[r#"
             a.yaml:5:3: spec.hostNetwrk: there is no field `hostNetwrk` here [unknown-field]
               effect: the kubelet drops or changes this in silence

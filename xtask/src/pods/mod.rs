@@ -1,5 +1,7 @@
 //! `cargo xtask pods`: what concerns static pods by themselves.
 
+mod host;
+mod import;
 mod lint;
 mod sarif;
 
@@ -7,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// Check static pods.
+/// Check static pods, or make them of what Podman runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -18,14 +20,16 @@ pub(crate) struct Arguments {
 enum Verb {
     // A comment here would take the place of all that its arguments say about the verb.
     Lint(lint::Arguments),
+    Import(import::Arguments),
 }
 
 /// Does what the arguments say.
 ///
 /// # Errors
-/// When a file cannot be read, or nothing can be printed.
+/// When a file cannot be read or written, or nothing can be printed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Lint(arguments) => lint::run(arguments),
+        Verb::Import(arguments) => import::run(arguments),
     }
 }

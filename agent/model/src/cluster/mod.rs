@@ -4,6 +4,7 @@
 
 mod check;
 mod resolve;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use crate::decode::{self, Located};
 use crate::input::{ClusterInput, ImageFileInput, PreloadInput};
 use crate::names::{ClusterName, ItemName, NodeName, RelativePath};
 use crate::node::Node;
+use crate::node::OwnPod;
 use crate::report::{Refused, Report};
 
 /// A cluster whose parts fit together.
@@ -26,6 +28,8 @@ pub struct Cluster {
     pub butane: BTreeMap<NodeName, Vec<Located<RelativePath>>>,
     /// The operating system image.
     pub image: ImagePlan,
+    /// The texts of the files that nodes carry, by the name that the cluster's file has for them.
+    pub texts: BTreeMap<RelativePath, String>,
 }
 
 /// What a `cluster.yaml` says, also one that is refused: the files it names can be looked at all the same, so that
@@ -40,21 +44,37 @@ pub struct Reading {
     pub butane: Vec<Located<RelativePath>>,
     /// The operating system image as far as it could be read; absent when nothing could.
     pub image: Option<ImagePlan>,
+    /// People's own pods whose manifests could be read.
+    pub pods: Vec<OwnPod>,
 }
 
 impl Reading {
     /// Reads and checks `cluster.yaml`; see [`Cluster::parse`].
     pub fn of(file: &str, bytes: &[u8]) -> Reading {
+        Reading::with(file, bytes, &mut |_| Ok(String::new()))
+    }
+
+    /// Reads and checks `cluster.yaml`, and fetches with `read` the texts of the files that nodes carry: manifests of
+    /// people's own pods and their config files, maps of haproxy. Each is fetched once. What `read` says is wrong is a
+    /// finding at the file's place.
+    pub fn with(
+        file: &str,
+        bytes: &[u8],
+        read: &mut dyn FnMut(&RelativePath) -> Result<String, String>,
+    ) -> Reading {
         let mut report = Report::new(file);
         let Some(input) = decode::document_in_part::<ClusterInput>(bytes, &mut report) else {
-            return Reading { cluster: None, report, butane: Vec::new(), image: None };
+            let (butane, pods) = (Vec::new(), Vec::new());
+            return Reading { cluster: None, report, butane, image: None, pods };
         };
         check::check(&input, &mut report);
+        let texts = texts::Texts::read(&input, read, &mut report);
         let is_usable = !report.has_errors();
         Reading {
-            cluster: is_usable.then(|| resolve::cluster(&input)),
+            cluster: is_usable.then(|| resolve::cluster(&input, &texts)),
             butane: resolve::butane(&input),
             image: resolve::image(&input),
+            pods: resolve::own_pods(&input, &texts),
             report,
         }
     }
@@ -87,7 +107,8 @@ pub enum BaseImage {
 }
 
 impl Cluster {
-    /// Reads `cluster.yaml`. `file` is only used to name the file in findings. The report holds warnings.
+    /// Reads `cluster.yaml`. `file` is only used to name the file in findings. The report holds warnings. Files that it
+    /// names are not read: where nodes carry their text, it is empty ([`Reading::with`] fetches it).
     ///
     /// # Errors
     /// [`Refused`] holds every finding, errors and warnings, each with its place.

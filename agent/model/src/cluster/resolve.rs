@@ -2,20 +2,23 @@
 
 use std::net::IpAddr;
 
+use super::texts::Texts;
 use super::{BaseImage, Cluster, ImagePlan};
 use crate::decode::Located;
 use crate::input::{
-    ApiInput, CertificateInput, ClusterInput, ContainerdInput, FrontendInput, HaproxyInput,
-    InterfaceInput, KeepalivedInput, KubeletInput, NodeInput, VaultAgentInput, VaultAuthInput,
-    VaultInput, VrrpInstanceInput,
+    ApiInput, CertificateInput, ClusterInput, ContainerdInput, FrontendInput, HaproxyFileInput,
+    HaproxyInput, HealthCheckInput, InterfaceInput, KeepalivedInput, KubeletInput, NodeInput,
+    PodFileInput, PodInput, ServerInput, VaultAgentInput, VaultAuthInput, VaultInput,
+    VrrpInstanceInput,
 };
 use crate::names::{
     AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RelativePath, RoleName,
 };
 use crate::node::{
-    Api, Certificate, Containerd, Frontend, Haproxy, HealthCheck, Interface, InterfaceKind,
-    Keepalived, Kubelet, NODE_SCHEMA, Network, Node, NodeImage, PRELOAD_DIRECTORY, Preload,
-    ProxyMode, Reload, Server, Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
+    Api, Ask, Balance, Certificate, CheckAnchor, CheckTls, Containerd, Frontend, Haproxy,
+    HaproxyFile, HealthCheck, Interface, InterfaceKind, Keepalived, Kubelet, NODE_SCHEMA, Network,
+    Node, NodeImage, OwnPod, OwnPodFile, PRELOAD_DIRECTORY, Preload, ProxyMode, Reload, Server,
+    ServerTls, Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
 };
 
 /// The frontend that is made for the Kubernetes API.
@@ -27,7 +30,7 @@ const API_READY_PATH: &str = "/readyz";
 /// The folder of a certificate that names none.
 const CERTIFICATE_DIRECTORY: &str = "/var/lib/basalt/certificates";
 
-pub(super) fn cluster(input: &ClusterInput) -> Cluster {
+pub(super) fn cluster(input: &ClusterInput, texts: &Texts) -> Cluster {
     let butane_of = |node: &Located<NodeInput>| {
         let role =
             input.roles.get(&node.role.value).map(|role| role.butane.clone()).unwrap_or_default();
@@ -37,9 +40,10 @@ pub(super) fn cluster(input: &ClusterInput) -> Cluster {
     Cluster {
         name: input.name.clone(),
         generation: input.generation.0.into(),
-        nodes: input.nodes.iter().map(|node| self::node(input, node)).collect(),
+        nodes: input.nodes.iter().map(|node| self::node(input, texts, node)).collect(),
         butane: input.nodes.iter().map(butane_of).collect(),
         image: image(input).expect("the check found a base image"),
+        texts: texts.0.clone(),
     }
 }
 
@@ -66,7 +70,7 @@ pub(super) fn butane(input: &ClusterInput) -> Vec<Located<RelativePath>> {
     input.butane.iter().chain(roles).chain(nodes).cloned().collect()
 }
 
-fn node(input: &ClusterInput, node: &NodeInput) -> Node {
+fn node(input: &ClusterInput, texts: &Texts, node: &NodeInput) -> Node {
     let role = &node.role.value;
     let runs = |roles: &[Located<RoleName>]| roles.iter().any(|item| item.value == *role);
     let role_arguments =
@@ -95,7 +99,7 @@ fn node(input: &ClusterInput, node: &NodeInput) -> Node {
             .map(|(name, pem)| (name.clone(), pem.value.clone()))
             .collect(),
         api: api(&input.api),
-        haproxy: haproxy.map(|haproxy| haproxy_of(haproxy, &input.api)),
+        haproxy: haproxy.map(|haproxy| haproxy_of(haproxy, &input.api, texts)),
         keepalived: keepalived.filter(|keepalived| !keepalived.instances.is_empty()),
         vault: input.vault.as_ref().map(|vault| vault_of(vault, node, &network)),
         vault_agent: input
@@ -103,6 +107,12 @@ fn node(input: &ClusterInput, node: &NodeInput) -> Node {
             .as_ref()
             .filter(|agent| runs(&agent.roles))
             .map(|agent| vault_agent_of(agent)),
+        pods: input
+            .pods
+            .iter()
+            .filter(|pod| runs(&pod.roles))
+            .map(|pod| own_pod(pod, texts))
+            .collect(),
         kubelet: kubelet(input.kubelet.as_ref(), &network),
         containerd: containerd(input.containerd.as_ref()),
         image: NodeImage {
@@ -169,15 +179,46 @@ fn port(number: u32) -> u16 {
     u16::try_from(number).expect("ports are read as numbers up to 65535")
 }
 
-fn haproxy_of(input: &HaproxyInput, api: &ApiInput) -> Haproxy {
+/// People's own pods whose manifests could be read.
+pub(super) fn own_pods(input: &ClusterInput, texts: &Texts) -> Vec<OwnPod> {
+    let is_read = |pod: &&Located<PodInput>| texts.has(&pod.manifest);
+    input.pods.iter().filter(is_read).map(|pod| own_pod(pod, texts)).collect()
+}
+
+fn own_pod(input: &PodInput, texts: &Texts) -> OwnPod {
+    let file = |file: &Located<PodFileInput>| OwnPodFile {
+        name: file.name.value.clone(),
+        contents: texts.of(&file.source),
+        mode: file.mode.clone(),
+    };
+    OwnPod {
+        name: input.name.value.clone(),
+        source: input.manifest.value.clone(),
+        manifest: texts.of(&input.manifest),
+        files: input.files.iter().map(file).collect(),
+        capabilities: input.capabilities.iter().map(|name| name.value.clone()).collect(),
+        is_privileged: input.privileged,
+    }
+}
+
+fn haproxy_of(input: &HaproxyInput, api: &ApiInput, texts: &Texts) -> Haproxy {
+    let file = |file: &Located<HaproxyFileInput>| HaproxyFile {
+        name: file.name.value.clone(),
+        contents: texts.of(&file.source),
+    };
     Haproxy {
         image: input.image.clone(),
         frontends: frontends(input, api),
+        files: input.files.iter().map(file).collect(),
         monitor_port: port(input.monitor_port.value.0),
         max_connections: input.max_connections.0,
         connect_timeout_seconds: input.connect_timeout_seconds.0,
+        queue_timeout_seconds: input.queue_timeout_seconds.0,
+        request_timeout_seconds: input.request_timeout_seconds.0,
         idle_timeout_seconds: input.idle_timeout_seconds.0,
         tunnel_timeout_seconds: input.tunnel_timeout_seconds.0,
+        drain_seconds: input.drain_seconds.0,
+        reload_drain_seconds: input.reload_drain_seconds.0,
     }
 }
 
@@ -191,35 +232,85 @@ pub(super) fn frontends(input: &HaproxyInput, api: &ApiInput) -> Vec<Frontend> {
 fn api_frontend(api: &ApiInput) -> Frontend {
     let name = |text: String| text.parse::<ItemName>().expect("a label");
     let bind = |address: &Located<IpAddr>| Endpoint((address.value, port(api.port.0)).into());
-    let server = |(index, server): (usize, &Located<Endpoint>)| Server {
-        name: name(format!("api-{}", index + 1)),
-        address: server.value,
+    let server = |(index, server): (usize, &Located<Endpoint>)| {
+        Server::new(name(format!("api-{}", index + 1)), server.value)
     };
     Frontend {
         name: name(API_FRONTEND.to_owned()),
         binds: api.virtual_addresses.iter().map(bind).collect(),
         mode: ProxyMode::Tcp,
         certificate: None,
-        check: HealthCheck::Http { path: API_READY_PATH.to_owned(), tls: true },
+        accept_proxy: false,
+        max_connections: None,
+        max_connections_per_second: None,
+        rules: Vec::new(),
+        balance: balance(ProxyMode::Tcp),
+        server_tls: None,
+        check: HealthCheck { tls: CheckTls::Unverified, ..HealthCheck::http(API_READY_PATH) },
         servers: api.servers.iter().enumerate().map(server).collect(),
     }
 }
 
+/// Connections to the API and the like live for hours: they are spread by how many there are, not by how many came.
+fn balance(mode: ProxyMode) -> Balance {
+    match mode {
+        ProxyMode::Tcp => Balance::LeastConnections,
+        ProxyMode::Http => Balance::RoundRobin,
+    }
+}
+
 fn frontend(input: &FrontendInput) -> Frontend {
-    let check = match &input.check {
-        Some(check) => HealthCheck::Http { path: check.path.value.clone(), tls: check.tls },
-        None => HealthCheck::Tcp,
-    };
-    let servers = input.servers.iter();
     Frontend {
         name: input.name.value.clone(),
         binds: input.binds.iter().map(|bind| bind.value).collect(),
         mode: input.mode,
         certificate: input.certificate.as_ref().map(|name| name.value.clone()),
-        check,
-        servers: servers
-            .map(|s| Server { name: s.name.value.clone(), address: s.address })
-            .collect(),
+        accept_proxy: input.accept_proxy,
+        max_connections: input.max_connections.map(|number| number.0),
+        max_connections_per_second: input.max_connections_per_second.map(|number| number.0),
+        rules: values(&[&input.rules]),
+        balance: input.balance.unwrap_or(balance(input.mode)),
+        server_tls: input
+            .server_tls
+            .as_ref()
+            .map(|tls| ServerTls { ca: tls.ca.value.clone(), host: tls.host.clone() }),
+        check: input.check.as_ref().map_or_else(HealthCheck::connect, |check| health_check(check)),
+        servers: input.servers.iter().map(|item| server(item)).collect(),
+    }
+}
+
+fn health_check(input: &HealthCheckInput) -> HealthCheck {
+    let http = |path: &Located<String>| Ask::Http {
+        path: path.value.clone(),
+        host: input.host.clone(),
+        status: input.status.value.clone(),
+    };
+    let anchor = |ca: &Located<ItemName>| {
+        let host = input.server_name.as_ref().map(|name| name.value.clone());
+        CheckTls::Verified(CheckAnchor { ca: ca.value.clone(), host })
+    };
+    HealthCheck {
+        ask: input.path.as_ref().map_or(Ask::Connect, http),
+        tls: match (input.tls, &input.ca) {
+            (false, _) => CheckTls::Off,
+            (true, None) => CheckTls::Unverified,
+            (true, Some(ca)) => anchor(ca),
+        },
+        interval_seconds: input.interval_seconds.0,
+        timeout_seconds: input.timeout_seconds.0,
+        rise: input.rise.0,
+        fall: input.fall.0,
+    }
+}
+
+fn server(input: &ServerInput) -> Server {
+    Server {
+        name: input.name.value.clone(),
+        address: input.address,
+        weight: input.weight.map(|weight| weight.0),
+        max_connections: input.max_connections.map(|number| number.0),
+        backup: input.backup,
+        send_proxy: input.send_proxy,
     }
 }
 
@@ -279,6 +370,14 @@ fn vrrp_instance(
         priority: byte(input.priorities.get(&node.role.value)?.value.0),
         interface: interface.clone(),
         advert_interval_seconds: byte(input.advert_interval_seconds.0),
+        track_interfaces: input
+            .track_interfaces
+            .iter()
+            .map(|name| &name.value)
+            .filter(|name| *name != interface)
+            .filter(|name| node.interfaces.iter().any(|own| own.name.value == **name))
+            .cloned()
+            .collect(),
         source: own.address(),
         peers: others.filter_map(|other| own_address(other)).collect(),
         virtual_addresses: input.virtual_addresses.iter().filter_map(with_prefix).collect(),
@@ -372,6 +471,8 @@ fn vault_agent_of(input: &VaultAgentInput) -> VaultAgent {
         contents: item.contents.clone(),
         destination: item.destination.value.clone(),
         mode: item.mode.clone(),
+        user_id: item.user_id.0,
+        group_id: item.group_id.0,
     };
     VaultAgent {
         image: input.image.clone(),

@@ -94,7 +94,7 @@ fn what_the_pods_cannot_do() {
         "        path: /healthz\n",
         "        path: /healthz\n        tls: true\n",
         &[
-            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or leave `tls` out",
+            "f:L:15: haproxy.frontends[0].check.path: haproxy speaks to these servers without TLS, and cannot check them with it\n  hint: carry the bytes with `mode: tcp` and no certificate, or say `server_tls`",
         ],
     );
     check(
@@ -141,6 +141,56 @@ fn haproxy_and_ports() {
         "[\"0.0.0.0:22\",",
         &[
             "f:L:15: haproxy.frontends[0].binds[0]: on nodes of the role `controller`, sshd and frontend `dashboard` both listen on port 22",
+        ],
+    );
+}
+
+#[test]
+fn frontends_and_their_rules() {
+    let rule = "        - http-request deny if { path_beg /admin } !operator\n";
+    check(
+        rule,
+        "        - bind :80\n        - use_backend dashbord if operator\n        - acl a src -f /etc/hosts\n",
+        &[
+            "f:L:11: haproxy.frontends[0].rules[1]: the rule begins with `bind`, which is not a rule of a frontend\n  hint: rules begin with `acl`, `http-after-response`, `http-request`, `http-response`, `tcp-request`, `tcp-response` and `use_backend`",
+            "f:L+1:11: haproxy.frontends[0].rules[2]: there is no backend `dashbord`\n  hint: did you mean `dashboard`?",
+            "f:L+2:11: haproxy.frontends[0].rules[3]: the rule reads `/etc/hosts`, which haproxy's pod does not have\n  hint: list it under `haproxy.files` and name it `/etc/basalt/pods/haproxy/files/NAME`",
+        ],
+    );
+    check(
+        "    - name: operators.acl\n",
+        "    - name: other.acl\n",
+        &[
+            "f:L:7: warning: haproxy.files[0]: no rule reads `other.acl`\n  hint: name it `/etc/basalt/pods/haproxy/files/other.acl` in a rule",
+            "f:<acl operator src>:11: haproxy.frontends[0].rules[0]: the rule reads `/etc/basalt/pods/haproxy/files/operators.acl`, which haproxy's pod does not have\n  hint: list it under `haproxy.files` and name it `/etc/basalt/pods/haproxy/files/NAME`",
+        ],
+    );
+    check(
+        "      check:\n        path: /healthz\n",
+        "      server_tls: {ca: lab-vaul, host: www.lab.example}\n      check: {path: /healthz, status: 2xx, server_name: a.example}\n",
+        &[
+            "f:L:24: haproxy.frontends[0].server_tls.ca: there is no trust anchor `lab-vaul`\n  hint: did you mean `lab-vault`?",
+            "f:L+1:39: haproxy.frontends[0].check.status: not a list of HTTP statuses\n  hint: write `200`, `200-299` or `200,401`",
+            "f:L+1:57: haproxy.frontends[0].check.server_name: a name is verified only together with `ca`\n  hint: name the trust anchor that signs the servers' certificates",
+        ],
+    );
+}
+
+#[test]
+fn own_pods() {
+    check(
+        "  - name: exporter\n    manifest: pods/exporter.yaml\n    roles: [controller]\n",
+        "  - name: haproxy\n    manifest: pods/exporter.yaml\n    roles: [controler]\n",
+        &[
+            "f:L:11: pods[0].name: `haproxy` is a pod that Basalt makes by itself\n  hint: choose another name, or set it up under `haproxy`",
+            "f:L+2:13: pods[0].roles[0]: there is no role `controler`\n  hint: did you mean `controller`?",
+        ],
+    );
+    check(
+        "    roles: [controller]\n    files:\n",
+        "    roles: []\n    files:\n",
+        &[
+            "f:<- name: exporter>:5: pods[0].roles: no role is named, so nothing runs it\n  hint: name a role, or remove the pod",
         ],
     );
 }

@@ -82,7 +82,7 @@ fn what_later_stages_refuse() {
         "    - name: dashboard\n      mode: http",
         "    - name: basalt-monitor\n      mode: http",
         &[
-            "f:L:13: haproxy.frontends[0].name: `basalt-monitor` is the name of haproxy's own health answers\n  hint: choose another name",
+            "f:L:13: haproxy.frontends[0].name: names that begin with `basalt-` are of haproxy's own sections\n  hint: choose another name",
         ],
     );
     let ipxe = "means something else to iPXE\n  hint: leave out `${`, and do not write `&&`, `||` or `;` alone";
@@ -270,7 +270,7 @@ fn what_cannot_be_read_hides_nothing() {
         [
             "nodes[0].interfaces[0].mac: `no` is not an Ethernet address of one network card like `52:54:00:12:34:56`, in lower case",
             "nodes[0].interfaces[0].adresses: unknown field",
-            "keepalived.instances[1].virtual_router_id: VRID `51` is already used in line 107 (keepalived.instances[0].virtual_router_id)",
+            "keepalived.instances[1].virtual_router_id: VRID `51` is already used in line 114 (keepalived.instances[0].virtual_router_id)",
             "vault.ca: there is no trust anchor `other`",
         ]
     );

@@ -1,18 +1,21 @@
 //! The API and haproxy: addresses that exist, names that are unique, certificates that haproxy's nodes have.
 
+mod health;
+
 use std::net::IpAddr;
 
 use super::machines::is_of_all;
 use super::{Item, reach, unique};
-use crate::cluster::resolve::interface_towards;
+use crate::cluster::resolve::{API_FRONTEND, interface_towards};
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
-use crate::names::Cidr;
-use crate::node::ProxyMode;
+use crate::names::{Cidr, FileName, ItemName};
+use crate::node::{HAPROXY_FILES, ProxyMode};
 use crate::report::{Place, Report};
+use crate::rules::RuleError;
 
-/// The frontend that every haproxy has besides: the kubelet, keepalived and metrics ask it.
-const MONITOR: &str = "basalt-monitor";
+/// What the sections are called that every haproxy has besides, for health answers and handshakes.
+const OWN_PREFIX: &str = "basalt-";
 
 /// The volume `certificate-NAME` has an RFC 1123 label as its name.
 const MAX_CERTIFICATE_NAME: usize = 63 - "certificate-".len();
@@ -21,6 +24,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     api(input, report);
     let Some(haproxy) = &input.haproxy else { return };
     reach::check(input, haproxy, report);
+    files(haproxy, report);
     unique("frontend", haproxy.frontends.iter().map(|frontend| Item::of(&frontend.name)), report);
     for item in &haproxy.frontends {
         frontend(input, haproxy, item, report);
@@ -111,8 +115,8 @@ fn frontend(
     frontend: &Located<FrontendInput>,
     report: &mut Report,
 ) {
-    if frontend.name.as_str() == MONITOR {
-        let message = format!("`{MONITOR}` is the name of haproxy's own health answers");
+    if frontend.name.as_str().starts_with(OWN_PREFIX) {
+        let message = format!("names that begin with `{OWN_PREFIX}` are of haproxy's own sections");
         report.error(frontend.name.place, &frontend.name.path, message).hint("choose another name");
     }
     if frontend.binds.is_empty() && report.is_whole(&frontend.path) {
@@ -131,34 +135,96 @@ fn frontend(
     }
     unique("server", frontend.servers.iter().map(|server| Item::of(&server.name)), report);
     if let Some(check) = &frontend.check {
-        let is_plain =
-            check.path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~%?=&".contains(c));
-        if !check.path.starts_with('/') || !is_plain {
-            report
-                .error(check.path.place, &check.path.path, "not the path of an HTTP request")
-                .hint("write it like `/healthz`");
-        }
+        health::check(input, frontend, check, report);
     }
-    // The servers' certificates would have to be verified with a CA that the cluster's file has no place for.
-    let ends_tls = frontend.mode == ProxyMode::Http || frontend.certificate.is_some();
-    if let (Some(check), true) = (frontend.check.as_ref().filter(|check| check.tls), ends_tls) {
-        report
-            .error(
-                check.path.place,
-                &check.path.path,
-                "haproxy speaks to these servers without TLS, and cannot check them with it",
-            )
-            .hint("carry the bytes with `mode: tcp` and no certificate, or leave `tls` out");
+    if let Some(tls) = &frontend.server_tls {
+        trust_anchor(input, &tls.ca, report);
     }
+    rules(haproxy, frontend, report);
     if let Some(name) = &frontend.certificate {
         certificate(input, haproxy, name, report);
     }
 }
 
+fn rules(haproxy: &HaproxyInput, frontend: &FrontendInput, report: &mut Report) {
+    let files: Vec<&FileName> = haproxy.files.iter().map(|file| &file.name.value).collect();
+    for rule in &frontend.rules {
+        let is_known = report.is_whole("haproxy.files");
+        match crate::rules::check(rule, &files) {
+            Ok(()) => {}
+            Err(RuleError::File(_)) if !is_known => {}
+            Err(error) => {
+                report
+                    .error(rule.place, &rule.path, format!("the rule {error}"))
+                    .hint(error.hint());
+                continue;
+            }
+        }
+        // Only requests can be looked into; haproxy would say so on the node.
+        let is_http = rule.starts_with("http-");
+        if is_http && frontend.mode == ProxyMode::Tcp {
+            report
+                .error(rule.place, &rule.path, "the frontend carries bytes and sees no requests")
+                .hint("write `mode: http`, or a `tcp-request` rule");
+        }
+        if let Some(name) =
+            rule.strip_prefix("use_backend ").and_then(|rest| rest.split(' ').next())
+        {
+            backend(haproxy, name, rule, report);
+        }
+    }
+}
+
+/// A backend that a rule names. What haproxy works out for each connection is its own matter.
+fn backend(haproxy: &HaproxyInput, name: &str, rule: &Located<String>, report: &mut Report) {
+    let names = || {
+        let listed = haproxy.frontends.iter().map(|frontend| frontend.name.as_str());
+        listed.chain([API_FRONTEND])
+    };
+    if name.contains('%') || names().any(|known| known == name) || !report.is_whole("haproxy") {
+        return;
+    }
+    let message = format!("there is no backend `{name}`");
+    let finding = report.error(rule.place, &rule.path, message);
+    match closest(name, names()) {
+        Some(known) => finding.hint(format!("did you mean `{known}`?")),
+        None => finding.hint("each frontend has a backend of its own name"),
+    };
+}
+
+fn files(haproxy: &HaproxyInput, report: &mut Report) {
+    unique("file", haproxy.files.iter().map(|file| Item::of(&file.name)), report);
+    for file in &haproxy.files {
+        let rules = || haproxy.frontends.iter().flat_map(|frontend| &frontend.rules);
+        let is_read = rules().any(|rule| {
+            // A name that haproxy puts together is not looked into.
+            rule.contains("%[") || crate::rules::reads(rule, &file.name)
+        });
+        if !is_read && report.is_whole("haproxy.frontends") {
+            report
+                .warning(file.place, &file.path, format!("no rule reads `{}`", *file.name))
+                .hint(format!("name it `{HAPROXY_FILES}/{}` in a rule", *file.name));
+        }
+    }
+}
+
+/// A trust anchor that servers' certificates are held against.
+fn trust_anchor(input: &ClusterInput, name: &Located<ItemName>, report: &mut Report) {
+    if input.trust_anchors.contains_key(&name.value) || !report.is_whole("trust_anchors") {
+        return;
+    }
+    let message = format!("there is no trust anchor `{}`", name.value);
+    let finding = report.error(name.place, &name.path, message);
+    match closest(name.as_str(), input.trust_anchors.keys().map(ItemName::as_str)) {
+        Some(known) => finding.hint(format!("did you mean `{known}`?")),
+        None => finding.hint("add it under `trust_anchors`"),
+    };
+}
+
 fn certificate(
     input: &ClusterInput,
     haproxy: &HaproxyInput,
-    name: &Located<crate::names::ItemName>,
+    name: &Located<ItemName>,
     report: &mut Report,
 ) {
     let certificates = || input.vault.iter().flat_map(|vault| &vault.certificates);

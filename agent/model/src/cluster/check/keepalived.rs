@@ -52,9 +52,29 @@ fn unmoved(input: &ClusterInput, report: &mut Report) {
     }
 }
 
+/// Interfaces that count are there: one that a node does not have could never be up.
+fn tracked(input: &ClusterInput, instance: &VrrpInstanceInput, report: &mut Report) {
+    unique("interface", instance.track_interfaces.iter().map(Item::of), report);
+    for name in &instance.track_interfaces {
+        for node in participants(input, instance) {
+            let has_it = node.interfaces.iter().any(|own| own.name.value == name.value);
+            if !has_it && report.is_whole(&node.path) {
+                let message = format!(
+                    "node `{}` takes part and has no interface `{}`",
+                    *node.name, name.value
+                );
+                report
+                    .error(name.place, &name.path, message)
+                    .hint("track what all of them have, or make a second instance");
+            }
+        }
+    }
+}
+
 fn instance(input: &ClusterInput, instance: &Located<VrrpInstanceInput>, report: &mut Report) {
     peers(input, instance, report);
     priorities(input, instance, report);
+    tracked(input, instance, report);
     let Some(first) = instance.virtual_addresses.first() else {
         if !report.is_whole(&instance.path) {
             return;

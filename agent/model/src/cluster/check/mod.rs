@@ -8,6 +8,7 @@ mod haproxy;
 mod image;
 mod keepalived;
 mod machines;
+mod pods;
 mod ports;
 mod reach;
 mod roles;
@@ -32,6 +33,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     haproxy::check(input, report);
     keepalived::check(input, report);
     vault::check(input, report);
+    pods::check(input, report);
     folders::check(input, report);
     ports::check(input, report);
     image::check(input, report);

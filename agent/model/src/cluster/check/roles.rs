@@ -19,7 +19,8 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let certificates =
         input.vault.iter().flat_map(|vault| &vault.certificates).flat_map(|item| &item.roles);
     let nodes = input.nodes.iter().map(|node| &node.role);
-    for role in nodes.chain(haproxy).chain(vault_agent).chain(certificates) {
+    let pods = super::pods::roles(input);
+    for role in nodes.chain(haproxy).chain(vault_agent).chain(certificates).chain(pods) {
         known(input, &role.value, role.place, &role.path, report);
     }
     for instance in input.keepalived.iter().flat_map(|keepalived| &keepalived.instances) {

@@ -180,9 +180,11 @@ fn known_pod(
     let vault_agent =
         input.vault_agent.as_ref().map(|agent| ("vault-agent", agent.roles.as_slice()));
     let keepalived = input.keepalived.as_ref().map(|_| ("keepalived", [].as_slice()));
-    let pods: Vec<_> = [haproxy, vault_agent, keepalived].into_iter().flatten().collect();
+    let own = input.pods.iter().map(|pod| (pod.name.as_str(), pod.roles.as_slice()));
+    let pods: Vec<_> =
+        [haproxy, vault_agent, keepalived].into_iter().flatten().chain(own).collect();
     let is_known =
-        ["haproxy", "vault_agent", "keepalived"].iter().all(|part| report.is_whole(part));
+        ["haproxy", "vault_agent", "keepalived", "pods"].iter().all(|part| report.is_whole(part));
     match pods.iter().find(|(name, _)| *name == pod) {
         None if !is_known => {}
         None => {

@@ -35,5 +35,7 @@ template {
   source = "/etc/basalt/pods/vault-agent/templates/registry-password.ctmpl"
   destination = "/var/lib/registry/secrets/password"
   perms = "0640"
+  user = "0"
+  group = "0"
   error_on_missing_key = true
 }

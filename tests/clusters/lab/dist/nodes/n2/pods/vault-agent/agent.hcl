@@ -9,6 +9,7 @@ auto_auth {
   method "cert" {
     mount_path = "auth/cert"
     config {
+      ca_cert = "/etc/basalt/trust/lab-vault.pem"
       client_cert = "/var/lib/basalt/identity/certificate.pem"
       client_key = "/var/lib/basalt/identity/key.pem"
       reload = true
@@ -36,5 +37,7 @@ template {
   source = "/etc/basalt/pods/vault-agent/templates/registry-auth.ctmpl"
   destination = "/var/lib/basalt/secrets/registry-auth.json"
   perms = "0600"
+  user = "0"
+  group = "0"
   error_on_missing_key = true
 }

@@ -1,0 +1,191 @@
+//! When a run of a pod has ended so far that the kubelet starts the next one at once. Pure.
+//!
+//! The kubelet lets a pod start when the worker of the last one of its name has *finished*: containers dead, volumes
+//! unmounted, control group removed, in this order (`SyncTerminatedPod`, Kubernetes 1.36). It finishes less than a
+//! millisecond after it removed the control group, and far earlier than a new manifest gets to it. But its housekeeping,
+//! every 2 s, removes first the folder and then the control group of a dead pod too, while the worker may still be
+//! waiting for its next look at the runtime, once a second. So:
+//!
+//! - control group gone, folder still there: the worker did it and has finished;
+//! - both gone: the worker has finished when the kubelet has looked once more since the last process died, [`RUNTIME_LOOK`].
+
+use std::time::Duration;
+
+/// The kubelet looks at the runtime every second (`genericPlegRelistPeriod`); the rest is for the look itself on a busy
+/// machine. When it takes longer still, the next run is not in danger, only 10 s late.
+pub(crate) const RUNTIME_LOOK: Duration = Duration::from_millis(1300);
+
+/// What is left of one run of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunSeen {
+    pub(crate) uid: String,
+    /// What still runs, such as "container haproxy".
+    pub(crate) alive: Option<String>,
+    /// Whether something is mounted below its folder, or unmounted only half.
+    pub(crate) has_volumes: bool,
+    /// Whether it has a control group.
+    pub(crate) has_control_group: bool,
+    /// Whether the kubelet keeps a folder for it.
+    pub(crate) has_folder: bool,
+}
+
+/// One look at all runs of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// These are known of.
+    Runs(Vec<RunSeen>),
+    /// It cannot be found out; the reason.
+    Unknown(String),
+}
+
+/// Whether a pod has stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing of it is left that the next run would meet.
+    Stopped,
+    /// This is still there.
+    NotYet(String),
+}
+
+/// Follows the end of a pod over several looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stopping {
+    /// UIDs whose control group was seen.
+    had_control_group: Vec<String>,
+    /// Since when no process of it runs, on the caller's clock.
+    quiet_since: Option<Duration>,
+}
+
+impl Stopping {
+    /// Judges one more look, taken at `now`; the clock may start anywhere and only goes forward.
+    pub(crate) fn judge(&mut self, look: &Look, now: Duration) -> Verdict {
+        let runs = match look {
+            Look::Runs(runs) => runs,
+            Look::Unknown(reason) => {
+                self.quiet_since = None;
+                return Verdict::NotYet(reason.clone());
+            }
+        };
+        for run in runs.iter().filter(|run| run.has_control_group) {
+            if !self.had_control_group.contains(&run.uid) {
+                self.had_control_group.push(run.uid.clone());
+            }
+        }
+        if runs.iter().any(|run| run.alive.is_some()) {
+            self.quiet_since = None;
+        } else {
+            self.quiet_since.get_or_insert(now);
+        }
+        if let Some(left) = runs.iter().find_map(left_of) {
+            return Verdict::NotYet(left);
+        }
+        let by_worker = |run: &RunSeen| run.has_folder && self.had_control_group.contains(&run.uid);
+        if runs.iter().all(by_worker) {
+            return Verdict::Stopped;
+        }
+        match self.quiet_since {
+            Some(since) if now.saturating_sub(since) >= RUNTIME_LOOK => Verdict::Stopped,
+            Some(_) | None => {
+                Verdict::NotYet("the kubelet may not have noticed its end".to_owned())
+            }
+        }
+    }
+}
+
+/// What of this run keeps the next from starting.
+fn left_of(run: &RunSeen) -> Option<String> {
+    match run {
+        RunSeen { alive: Some(what), .. } => Some(format!("{what} still runs")),
+        RunSeen { has_volumes: true, uid, .. } => {
+            Some(format!("its volumes are still mounted below pods/{uid}"))
+        }
+        RunSeen { has_control_group: true, uid, .. } => {
+            Some(format!("its control group pod{uid} is still there"))
+        }
+        RunSeen { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Letters for what is there: `a`live, `v`olumes, `c`ontrol group, `f`older.
+    fn run(there: &str) -> RunSeen {
+        let is = |letter: char| there.contains(letter);
+        RunSeen {
+            uid: "u".into(),
+            alive: is('a').then(|| "container x".to_owned()),
+            has_volumes: is('v'),
+            has_control_group: is('c'),
+            has_folder: is('f'),
+        }
+    }
+
+    /// Each look is 100 ms after the one before. The last one, and no other, gives `Stopped`; or none does.
+    #[track_caller]
+    fn check(looks: &[&str], stops: bool) {
+        let mut stopping = Stopping::default();
+        let mut verdicts = Vec::new();
+        for (index, look) in looks.iter().enumerate() {
+            let look = match *look {
+                "?" => Look::Unknown("no answer".into()),
+                "none" => Look::Runs(vec![]),
+                there => Look::Runs(there.split('+').map(run).collect()),
+            };
+            let now = Duration::from_millis(100) * u32::try_from(index).unwrap();
+            verdicts.push(stopping.judge(&look, now) == Verdict::Stopped);
+        }
+        let mut expected = vec![false; looks.len()];
+        *expected.last_mut().unwrap() = stops;
+        assert_eq!(verdicts, expected, "{looks:?}");
+    }
+
+    #[test]
+    fn ends() {
+        // Nothing was there.
+        check(&["none"], true);
+        // The worker removes the control group, the folder stays.
+        check(&["avcf", "vcf", "cf", "f"], true);
+        check(&["avcf", "avcf"], false);
+        check(&["acf", "af"], false);
+        check(&["vf"], false);
+        // Housekeeping was faster: everything goes, and nobody knows about the worker for a while.
+        let mut looks = vec!["avcf", "cf"];
+        looks.extend(["-"; 12]);
+        check(&looks, false);
+        looks.push("-");
+        check(&looks, true);
+        // A folder without a control group that anybody saw proves nothing at once.
+        let mut looks = vec!["f"; 13];
+        check(&looks, false);
+        looks.push("f");
+        check(&looks, true);
+        // What cannot be found out has not stopped, and starts the wait anew.
+        let mut looks = vec!["-"; 10];
+        looks.push("?");
+        looks.extend(["-"; 13]);
+        check(&looks, false);
+        looks.push("-");
+        check(&looks, true);
+        check(&["?", "?", "?"], false);
+        // Of two runs both have to end.
+        check(&["avcf+acf", "f+acf"], false);
+        check(&["avcf+acf", "cf+f", "f+f"], true);
+    }
+
+    #[test]
+    fn says_what_is_left() {
+        let mut stopping = Stopping::default();
+        let mut say =
+            |there: &str| match stopping.judge(&Look::Runs(vec![run(there)]), Duration::ZERO) {
+                Verdict::NotYet(what) => what,
+                Verdict::Stopped => "stopped".to_owned(),
+            };
+        assert_eq!(say("avcf"), "container x still runs");
+        assert_eq!(say("vcf"), "its volumes are still mounted below pods/u");
+        assert_eq!(say("cf"), "its control group podu is still there");
+        assert_eq!(say("-"), "the kubelet may not have noticed its end");
+        assert_eq!(say("f"), "stopped");
+    }
+}

@@ -1,0 +1,394 @@
+//! One service of a compose file.
+
+use std::collections::BTreeMap;
+
+use super::super::draft::{Draft, EnvironmentFile, MountSource, Restart};
+use super::super::environment::{Dialect, Read, read_files};
+use super::super::notes::{At, Notes};
+use super::super::options::{apply, named_volume};
+use super::super::unit;
+use super::super::values::boolean;
+use super::fields::{Field, HEALTH, SERVICE};
+use super::tree::{Entry, Node, Value};
+use super::{at, deploy, item_at, known, simple, volumes};
+use crate::lint::names;
+
+/// What a service has to know of its file.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'c> {
+    pub(super) file: &'c str,
+    /// All services of the file.
+    pub(super) names: &'c [&'c str],
+    pub(super) volumes: &'c BTreeMap<String, MountSource>,
+}
+
+/// Reads a service. `None`: there is to be no pod, which is noted.
+pub(super) fn read(
+    service: &Entry,
+    context: &Context<'_>,
+    reader: &mut Read<'_>,
+    notes: &mut Notes,
+) -> Option<Draft> {
+    let file = context.file;
+    let path = format!("services.{}", service.key);
+    let mut draft = Draft::new(service.key.clone(), at(file, service, &path));
+    // As compose has it; `deploy` may say otherwise.
+    draft.restart = Some(Restart::Never);
+    let mut is_kept = true;
+    for entry in service.node.entries() {
+        let path = format!("{path}.{}", entry.key);
+        let at = at(file, entry, &path);
+        let Some(field) = known(SERVICE, entry, &at, notes) else { continue };
+        // A field without a value is as good as none.
+        if entry.node.value == Value::Null {
+            notes.carried(&at, "nothing, as without it");
+            continue;
+        }
+        match field {
+            Field::One(option) => one(&mut draft, option, &entry.node, &at, notes),
+            Field::Each(option) => {
+                for (index, item) in entry.node.items().into_iter().enumerate() {
+                    let at = item_at(file, item, &format!("{path}[{index}]"));
+                    one(&mut draft, option, item, &at, notes);
+                }
+            }
+            Field::Pairs(option) => {
+                for (text, at) in pairs(file, &path, &entry.node, notes) {
+                    apply(&mut draft, option, &text, &at, notes);
+                }
+            }
+            Field::Read => {
+                let mut reading = Reading { draft: &mut draft, context, notes };
+                is_kept &= reading.field(entry, &path, &at);
+            }
+            field => simple(field, &at, notes),
+        }
+    }
+    for mount in &mut draft.mounts {
+        if let MountSource::Named(name) = &mount.source {
+            mount.source = context.volumes.get(name).cloned().unwrap_or_else(|| named_volume(name));
+        }
+    }
+    read_files(&mut draft, Dialect::Quoted, reader, notes);
+    if !is_kept {
+        return None;
+    }
+    neighbours(&mut draft, &service.key, context, notes);
+    Some(draft)
+}
+
+fn one(draft: &mut Draft, option: &'static str, node: &Node, at: &At, notes: &mut Notes) {
+    match node.text() {
+        Some(text) => {
+            // `service:db` is the container of that service.
+            let text = match (option, text.strip_prefix("service:")) {
+                ("network" | "pid" | "ipc", Some(name)) => format!("container:{name}"),
+                _ => text.to_owned(),
+            };
+            apply(draft, option, &text, at, notes);
+        }
+        None => notes.invalid(at, "it is no text", None),
+    }
+}
+
+/// `NAME=VALUE`, of a mapping or a list.
+fn pairs(file: &str, path: &str, node: &Node, notes: &mut Notes) -> Vec<(String, At)> {
+    let mut found = Vec::new();
+    for entry in node.entries() {
+        let at = at(file, entry, &format!("{path}.{}", entry.key));
+        match &entry.node.value {
+            Value::Text(text) => found.push((format!("{}={text}", entry.key), at)),
+            Value::Null => found.push((entry.key.clone(), at)),
+            Value::List(items) => {
+                for item in items {
+                    let text = item.text().unwrap_or_default();
+                    found.push((format!("{}={text}", entry.key), at.clone()));
+                }
+            }
+            Value::Map(_) => notes.invalid(&at, "it is no text", None),
+        }
+    }
+    if let Value::List(items) = &node.value {
+        for (index, item) in items.iter().enumerate() {
+            let at = item_at(file, item, &format!("{path}[{index}]"));
+            match item.text() {
+                Some(text) => found.push((text.to_owned(), at)),
+                None => notes.invalid(&at, "it is no text", None),
+            }
+        }
+    }
+    found
+}
+
+/// In compose files services know each other by name. In the host's network all of them are at `localhost`.
+fn neighbours(draft: &mut Draft, own: &str, context: &Context<'_>, notes: &mut Notes) {
+    if draft.shared.host_network.is_some() {
+        return;
+    }
+    let others = context.names.iter().filter(|name| **name != own);
+    let known: Vec<&&str> = others.filter(|name| names::dns_subdomain(name).is_none()).collect();
+    if known.is_empty() {
+        return;
+    }
+    for name in &known {
+        draft.shared.aliases.push(((**name).to_owned(), "127.0.0.1".to_owned()));
+    }
+    notes.changed(
+        &draft.at,
+        "the names of the other services lead to 127.0.0.1 by `hostAliases`",
+        "run all services of the file on the same nodes, and check that no two programs open one port",
+    );
+}
+
+struct Reading<'r> {
+    draft: &'r mut Draft,
+    context: &'r Context<'r>,
+    notes: &'r mut Notes,
+}
+
+impl Reading<'_> {
+    /// Reads a field that is more than an option. False: there is to be no pod.
+    fn field(&mut self, entry: &Entry, path: &str, at: &At) -> bool {
+        let node = &entry.node;
+        let file = self.context.file;
+        match entry.key.as_str() {
+            "image" => {
+                self.draft.image = node.text().map(|image| (image.to_owned(), at.clone()));
+                self.notes.carried(at, "as `image`");
+            }
+            "build" => self.notes.broken(
+                at,
+                "a node builds no images",
+                "build the image beforehand, and name it by digest as `image`",
+            ),
+            "command" => {
+                self.draft.arguments = self.words(node, at);
+                self.draft.arguments_at = Some(at.clone());
+                self.notes.carried(at, "as `args`");
+            }
+            "entrypoint" => {
+                self.draft.entrypoint = Some(self.words(node, at));
+                self.notes.carried(at, "as `command`");
+            }
+            "environment" => {
+                for (text, at) in pairs(file, path, node, self.notes) {
+                    apply(self.draft, "env", &text, &at, self.notes);
+                }
+            }
+            "env_file" => self.environment_files(node, path),
+            "devices" => self.devices(node, path),
+            "depends_on" => self.depends_on(node, at),
+            "deploy" => return deploy::read(self.draft, file, path, node, self.notes),
+            "healthcheck" => self.health(node, path),
+            "networks" => self.networks(node, path),
+            "ports" => self.ports(node, path),
+            "profiles" => {
+                let message = "a service with a profile is not started by itself: no pod is made";
+                self.notes.lost(at, message, "remove `profiles` where it has to run");
+                return false;
+            }
+            "pull_policy" => {
+                let policy = match node.text().unwrap_or_default() {
+                    "if_not_present" => "missing",
+                    "build" | "daily" | "weekly" => "always",
+                    policy if policy.starts_with("every_") => "always",
+                    policy => policy,
+                };
+                apply(self.draft, "pull", policy, at, self.notes);
+            }
+            "scale" => deploy::replicas(node.text().unwrap_or_default(), at, self.notes),
+            "secrets" => self.secrets(node, path),
+            "configs" => self.notes.broken(
+                at,
+                "a config is a file of the host, which is not there",
+                "write it with the node's Butane config, and mount it as a volume",
+            ),
+            "ulimits" => {
+                for limit in node.entries() {
+                    let at = super::at(file, limit, &format!("{path}.{}", limit.key));
+                    apply(self.draft, "ulimit", &limit.key, &at, self.notes);
+                }
+            }
+            "volumes" => volumes::mounts(self.draft, file, path, node, self.notes),
+            other => self.notes.invalid(at, format!("`{other}` is not read"), None),
+        }
+        true
+    }
+
+    /// A list as it is, or a text split as a shell would.
+    fn words(&mut self, node: &Node, at: &At) -> Vec<String> {
+        match &node.value {
+            Value::List(items) => {
+                items.iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+            }
+            Value::Text(text) => match unit::words(text) {
+                Ok(words) => words.into_iter().map(|word| word.text).collect(),
+                Err(error) => {
+                    self.notes.invalid(at, error, None);
+                    Vec::new()
+                }
+            },
+            Value::Null | Value::Map(_) => {
+                self.notes.invalid(at, "it is neither a text nor a list", None);
+                Vec::new()
+            }
+        }
+    }
+
+    fn environment_files(&mut self, node: &Node, path: &str) {
+        for (index, item) in node.items().into_iter().enumerate() {
+            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let name = item.text().or_else(|| item.text_of("path"));
+            let is_optional = item.text_of("required") == Some("false");
+            match name {
+                Some(name) => {
+                    let file =
+                        EnvironmentFile { path: name.to_owned(), at: at.clone(), is_optional };
+                    self.draft.environment_files.push(file);
+                    self.notes.carried(&at, "its variables are written into the manifest");
+                }
+                None => self.notes.invalid(&at, "it has no path", None),
+            }
+        }
+    }
+
+    fn devices(&mut self, node: &Node, path: &str) {
+        for (index, item) in node.items().into_iter().enumerate() {
+            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let long = || {
+                let source = item.text_of("source")?;
+                Some(format!("{source}:{}", item.text_of("target").unwrap_or(source)))
+            };
+            match item.text().map(str::to_owned).or_else(long) {
+                Some(text) => apply(self.draft, "device", &text, &at, self.notes),
+                None => self.notes.invalid(&at, "it is no device", None),
+            }
+        }
+    }
+
+    fn depends_on(&mut self, node: &Node, at: &At) {
+        let names: Vec<&str> = match &node.value {
+            Value::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+            _ => node.items().into_iter().filter_map(Node::text).collect(),
+        };
+        let names = basalt_model::decode::list(&names);
+        self.notes.lost(
+            at,
+            format!("pods are not ordered: the pod does not wait for {names}"),
+            "let the program wait for what it needs",
+        );
+    }
+
+    fn health(&mut self, node: &Node, path: &str) {
+        for entry in node.entries() {
+            let at = at(self.context.file, entry, &format!("{path}.{}", entry.key));
+            let Some(field) = known(HEALTH, entry, &at, self.notes) else { continue };
+            match (field, entry.key.as_str(), &entry.node.value) {
+                (Field::One(option), ..) => one(self.draft, option, &entry.node, &at, self.notes),
+                (_, "test", Value::Text(text)) => {
+                    let words = serde_json::json!(["CMD-SHELL", text]).to_string();
+                    apply(self.draft, "health-cmd", &words, &at, self.notes);
+                }
+                (_, "test", Value::List(items)) => {
+                    let words: Vec<&str> = items.iter().filter_map(Node::text).collect();
+                    let words = serde_json::json!(words).to_string();
+                    apply(self.draft, "health-cmd", &words, &at, self.notes);
+                }
+                (_, "disable", Value::Text(text)) => {
+                    self.draft.health.is_off = boolean(text) == Some(true);
+                    self.notes.carried(&at, "no health check, so no probe");
+                }
+                (Field::Read, ..) => {
+                    self.notes.invalid(&at, "it is neither a text nor a list", None)
+                }
+                (field, ..) => simple(field, &at, self.notes),
+            }
+        }
+    }
+
+    fn networks(&mut self, node: &Node, path: &str) {
+        let file = self.context.file;
+        for (index, item) in node.items().into_iter().enumerate() {
+            if let Some(name) = item.text() {
+                let at = item_at(file, item, &format!("{path}[{index}]"));
+                apply(self.draft, "network", name, &at, self.notes);
+            }
+        }
+        for network in node.entries() {
+            let path = format!("{path}.{}", network.key);
+            apply(self.draft, "network", &network.key, &at(file, network, &path), self.notes);
+            for entry in network.node.entries() {
+                let at = at(file, entry, &format!("{path}.{}", entry.key));
+                match entry.key.as_str() {
+                    "ipv4_address" | "ipv6_address" | "link_local_ips" | "mac_address" => {
+                        apply(self.draft, "ip", "", &at, self.notes);
+                    }
+                    "aliases" => apply(self.draft, "network-alias", "", &at, self.notes),
+                    _ => self.notes.lost(
+                        &at,
+                        "the pod has the host's network and no other",
+                        "set it for the host's own interface",
+                    ),
+                }
+            }
+        }
+    }
+
+    fn ports(&mut self, node: &Node, path: &str) {
+        for (index, item) in node.items().into_iter().enumerate() {
+            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let text = match &item.value {
+                Value::Text(text) => text.clone(),
+                Value::Map(entries) => {
+                    for entry in entries {
+                        let known = [
+                            "target",
+                            "published",
+                            "host_ip",
+                            "protocol",
+                            "mode",
+                            "name",
+                            "app_protocol",
+                        ];
+                        if !known.contains(&entry.key.as_str()) && !entry.key.starts_with("x-") {
+                            let at = super::at(
+                                self.context.file,
+                                entry,
+                                &format!("{}.{}", at.setting, entry.key),
+                            );
+                            self.notes.invalid(&at, "a port has no such field", None);
+                        }
+                    }
+                    let ip = item.text_of("host_ip").unwrap_or_default();
+                    let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+                    let published = item.text_of("published").unwrap_or_default();
+                    let target = item.text_of("target").unwrap_or_default();
+                    let protocol = item.text_of("protocol").unwrap_or("tcp");
+                    format!("{ip}:{published}:{target}/{protocol}")
+                }
+                Value::Null | Value::List(_) => {
+                    self.notes.invalid(&at, "it is no port", None);
+                    continue;
+                }
+            };
+            apply(self.draft, "publish", &text, &at, self.notes);
+        }
+    }
+
+    fn secrets(&mut self, node: &Node, path: &str) {
+        for (index, item) in node.items().into_iter().enumerate() {
+            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let Some(name) = item.text().or_else(|| item.text_of("source")) else {
+                self.notes.invalid(&at, "it names no secret", None);
+                continue;
+            };
+            let mut text = name.to_owned();
+            for key in ["target", "uid", "gid", "mode"] {
+                if let Some(value) = item.text_of(key) {
+                    text.push_str(&format!(",{key}={value}"));
+                }
+            }
+            apply(self.draft, "secret", &text, &at, self.notes);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Volumes of a compose file, and mounts of a service.
+
+use super::super::draft::{Draft, MountSource};
+use super::super::notes::{At, Notes};
+use super::super::options::{apply, named_volume};
+use super::super::values::quantity;
+use super::fields::VOLUME;
+use super::tree::{Entry, Node, Value};
+use super::{at, item_at, known, simple};
+
+/// Where a volume of the file is on the host.
+pub(super) fn of_file(file: &str, volume: &Entry, notes: &mut Notes) -> MountSource {
+    let path = format!("volumes.{}", volume.key);
+    let node = &volume.node;
+    notes.carried(&at(file, volume, &path), "as a folder of the host, or what its driver says");
+    let options = node.get("driver_opts");
+    let option = |key: &str| options.and_then(|options| options.text_of(key));
+    let has_bind = option("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));
+    let device = option("device").filter(|device| device.starts_with('/') && has_bind);
+    let is_memory = option("type") == Some("tmpfs");
+    for entry in node.entries() {
+        let at = at(file, entry, &format!("{path}.{}", entry.key));
+        let Some(field) = known(VOLUME, entry, &at, notes) else { continue };
+        match (entry.key.as_str(), entry.node.text()) {
+            ("driver", Some("local")) => notes.carried(&at, "as a folder of the host"),
+            ("driver_opts", _) if device.is_some() => {
+                notes.carried(&at, "as that folder of the host")
+            }
+            ("driver_opts", _) if is_memory => notes.carried(&at, "as memory of the pod"),
+            ("driver" | "driver_opts", _) => notes.broken(
+                &at,
+                "a volume is a folder of the host, and nothing is mounted there",
+                "mount it there with a mount unit of the node's Butane config",
+            ),
+            ("external", _) => notes.changed(
+                &at,
+                "the volume is a folder of the host all the same",
+                "move the data there",
+            ),
+            ("name", _) => notes.carried(&at, "as the folder's name"),
+            _ => simple(field, &at, notes),
+        }
+    }
+    match device {
+        Some(device) => MountSource::Host(device.to_owned(), "Directory"),
+        None if is_memory => {
+            let size = option("o").unwrap_or_default().split(',');
+            MountSource::Memory(
+                size.filter_map(|option| quantity(option.strip_prefix("size=")?)).next(),
+            )
+        }
+        None => named_volume(node.text_of("name").unwrap_or(&volume.key)),
+    }
+}
+
+/// `volumes` of a service: short texts, and mappings.
+pub(super) fn mounts(draft: &mut Draft, file: &str, path: &str, node: &Node, notes: &mut Notes) {
+    for (index, item) in node.items().into_iter().enumerate() {
+        let at = item_at(file, item, &format!("{path}[{index}]"));
+        match &item.value {
+            Value::Text(text) => apply(draft, "volume", text, &at, notes),
+            Value::Map(_) => long(draft, item, &at, notes),
+            Value::Null | Value::List(_) => notes.invalid(&at, "it is no mount", None),
+        }
+    }
+}
+
+/// The long form becomes a text for `--mount`.
+fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
+    let mut parts = Vec::new();
+    for entry in item.entries() {
+        let at = At {
+            place: entry.place,
+            setting: format!("{}.{}", at.setting, entry.key),
+            ..at.clone()
+        };
+        match (entry.key.as_str(), entry.node.text()) {
+            ("type" | "source" | "target", Some(text)) if text.contains(',') => {
+                notes.invalid(&at, "a comma cannot stand in it", None);
+            }
+            ("type", Some(kind)) => parts.push(format!("type={kind}")),
+            ("source", Some(source)) => parts.push(format!("source={source}")),
+            ("target", Some(target)) => parts.push(format!("target={target}")),
+            ("read_only", Some("true")) => parts.push("ro".to_owned()),
+            ("read_only", Some("false")) => notes.carried(&at, "as it is by itself"),
+            ("consistency", _) => notes.carried(&at, "there is but one"),
+            ("bind" | "volume" | "tmpfs" | "image", None) => {
+                inner(&mut parts, &entry.node, &at, notes);
+            }
+            (key, _) if key.starts_with("x-") => {
+                notes.carried(&at, "nobody reads what begins with `x-`")
+            }
+            _ => notes.invalid(&at, "a mount has no such field", None),
+        }
+    }
+    apply(draft, "mount", &parts.join(","), at, notes);
+}
+
+fn inner(parts: &mut Vec<String>, node: &Node, at: &At, notes: &mut Notes) {
+    for entry in node.entries() {
+        let at = At {
+            place: entry.place,
+            setting: format!("{}.{}", at.setting, entry.key),
+            ..at.clone()
+        };
+        match (entry.key.as_str(), entry.node.text()) {
+            ("propagation", Some(value)) => parts.push(format!("bind-propagation={value}")),
+            ("size", Some(value)) => parts.push(format!("tmpfs-size={value}")),
+            ("create_host_path", Some(_)) => {
+                notes.carried(&at, "containerd makes folders that are absent")
+            }
+            ("selinux", Some(value)) => parts.push(value.to_owned()),
+            _ => notes.lost(&at, "a mount of a pod has no such option", "see to it on the host"),
+        }
+    }
+}

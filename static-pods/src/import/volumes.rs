@@ -1,0 +1,74 @@
+//! The volumes of a pod, one for each source.
+
+use serde_json::{Value, json};
+
+use super::draft::{Mount, MountSource};
+use super::options::named_volume;
+use super::secrets::file_name;
+
+/// The longest beginning of a volume's name, which leaves room for a number within the 63 characters of a label.
+const MAX_STEM: usize = 50;
+
+/// Volumes with their names, in the order they are first mounted.
+#[derive(Default)]
+pub(super) struct Volumes(Vec<(MountSource, String)>);
+
+impl Volumes {
+    /// The mount as a container has it.
+    pub(super) fn mount(&mut self, mount: &Mount) -> Value {
+        let mut made = json!({"name": self.name(&mount.source), "mountPath": mount.target});
+        if mount.read_only {
+            made["readOnly"] = json!(true);
+        }
+        if let Some(propagation) = mount.propagation {
+            made["mountPropagation"] = json!(propagation);
+        }
+        made
+    }
+
+    fn name(&mut self, source: &MountSource) -> String {
+        let source = match source {
+            MountSource::Named(name) => named_volume(name),
+            source => source.clone(),
+        };
+        let is_shared = matches!(source, MountSource::Host(..));
+        if let Some((_, name)) = self.0.iter().find(|(known, _)| is_shared && *known == source) {
+            return name.clone();
+        }
+        let stem = match &source {
+            MountSource::Host(path, _) => {
+                file_name(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
+            }
+            MountSource::Memory(_) => "memory".to_owned(),
+            MountSource::Named(_) | MountSource::Anonymous => "scratch".to_owned(),
+        };
+        let stem: String = stem.chars().take(MAX_STEM).collect();
+        let stem = stem.trim_matches('-');
+        let stem = if stem.is_empty() { "host" } else { stem };
+        let is_taken = |name: &str| self.0.iter().any(|(_, known)| known == name);
+        let mut name = stem.to_owned();
+        let mut number = 2;
+        while is_taken(&name) {
+            name = format!("{stem}-{number}");
+            number += 1;
+        }
+        self.0.push((source, name.clone()));
+        name
+    }
+
+    /// The volumes as a pod has them.
+    pub(super) fn into_json(self) -> Vec<Value> {
+        let volume = |(source, name): (MountSource, String)| match source {
+            MountSource::Host(path, "") => json!({"name": name, "hostPath": {"path": path}}),
+            MountSource::Host(path, kind) => {
+                json!({"name": name, "hostPath": {"path": path, "type": kind}})
+            }
+            MountSource::Memory(None) => json!({"name": name, "emptyDir": {"medium": "Memory"}}),
+            MountSource::Memory(Some(size)) => {
+                json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+            }
+            MountSource::Named(_) | MountSource::Anonymous => json!({"name": name, "emptyDir": {}}),
+        };
+        self.0.into_iter().map(volume).collect()
+    }
+}
