@@ -21,7 +21,9 @@ pub(crate) struct Findings {
 /// Listens and asks for some seconds.
 pub(crate) async fn look(node: &Node) -> Result<Findings, HearError> {
     let addresses = links::addresses().map_err(HearError::Ask)?;
-    let (node, moved) = links::relocated(node, &addresses);
+    let mut interfaces = links::Interfaces::new();
+    links::learn(&mut interfaces, &addresses);
+    let (node, moved) = links::relocated(node, &interfaces);
     let instances = node.keepalived.map_or_else(Vec::new, |keepalived| keepalived.instances);
     if instances.is_empty() {
         return Ok(Findings::default());

@@ -1,15 +1,14 @@
 //! The loop of the service: wait for a change or a timer, look, plan, apply, report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use basalt_model::node::Node;
 use basalt_static_pods::CONFIG_DIRECTORY;
 use camino::Utf8PathBuf;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::apply::{Failure, Outcome, apply_all};
 use crate::desired::{Acceptance, Decision, Desired, decide};
@@ -26,10 +25,16 @@ use crate::host::watch::Watcher;
 use crate::host::{Host, boot};
 use crate::observe::{self, Observed};
 use crate::phase::Phase;
-use crate::plan::{Plan, manifest_path, plan};
+use crate::plan::{Plan, Step, manifest_path, plan};
 use crate::probe::look::{Looker, Subject, pods_of};
 use crate::probe::{Answer, Evidence};
 use crate::settings::{self, Loaded, Proof, Settings};
+use crate::wire::first_speech;
+use crate::wire::links::{self, Interfaces};
+
+mod signals;
+
+use signals::{Signals, links_changed, watchdog_tick};
 
 /// Where `node.json` and the folders of the agent are.
 const BASALT_DIRECTORY: &str = "/etc/basalt";
@@ -81,7 +86,9 @@ pub(crate) struct Survey {
 pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
     let settings = settings::load(host);
     let inputs = observe::inputs(host);
-    let decision = decide(&inputs, basalt_static_pods::render);
+    let render =
+        |node: &Node| basalt_static_pods::render(&links::relocated(node, &evidence.interfaces).0);
+    let decision = decide(&inputs, render);
     let (sets, sets_hidden) = match generations::scan(host) {
         Ok(sets) => (sets, None),
         Err(error) => (SetsSeen::default(), Some(error.to_string())),
@@ -247,7 +254,7 @@ pub(crate) fn watched_survey(
 /// [`RunError`]; once the loop runs, nothing ends it but a signal.
 pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
     let _lock = lock::acquire(host)?;
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(host)?;
     let mut watcher = Watcher::new()?;
     if let Err(error) = boot::mark(host) {
         tracing::warn!(%error, "cannot tell this boot from the next: a trial counts none");
@@ -257,12 +264,20 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
     let mut looker = Looker::default();
     let mut subject = None;
     let mut evidence = Evidence::default();
+    let mut interfaces = Interfaces::new();
     loop {
         if let Some(subject) = &subject {
             match signals.while_running(looker.look(host, subject)).await {
                 Some(seen) => evidence = seen,
                 None => break,
             }
+        }
+        if host.is_this_machine() {
+            match links::addresses() {
+                Ok(addresses) => links::learn(&mut interfaces, &addresses),
+                Err(error) => tracing::debug!(%error, "cannot look at the node's addresses"),
+            }
+            evidence.interfaces.clone_from(&interfaces);
         }
         let round = round(host, &evidence, &mut watcher, &mut signals).await;
         if round.outcome.stopped {
@@ -327,10 +342,17 @@ async fn round(
     let acceptance = survey.target().map(|desired| desired.acceptance);
     match acceptance {
         Some(Acceptance::Recorded | Acceptance::New) => {
+            let gate = first_speech::split(host, &survey.plan.steps);
             outcome =
-                apply_all(&survey.plan.steps, host, async || signals.stop.is_requested().await)
-                    .await;
+                apply_all(&gate.at_once, host, async || signals.stop.is_requested().await).await;
             failures.append(&mut outcome.failures);
+            if let (Some(step), Some(target), false) = (gate.held, survey.target(), outcome.stopped)
+            {
+                let spoken = speak(host, &target.node, step, signals).await;
+                outcome.done += spoken.done;
+                outcome.stopped = spoken.stopped;
+                failures.extend(spoken.failures);
+            }
             if outcome.done > 0 {
                 (survey, watching) = watched_survey(host, evidence, watcher);
             }
@@ -352,6 +374,17 @@ async fn round(
         });
     }
     Round { survey, outcome, failures }
+}
+
+/// Carries out the step that starts keepalived, once nothing on the network is in its way.
+async fn speak(host: &Host, node: &Node, step: Step, signals: &mut Signals) -> Outcome {
+    match signals.while_running(first_speech::objections(node, &step)).await {
+        None => Outcome { stopped: true, ..Outcome::default() },
+        Some(objections) if objections.is_empty() => {
+            apply_all(&[step], host, async || signals.stop.is_requested().await).await
+        }
+        Some(failures) => Outcome { failures, ..Outcome::default() },
+    }
 }
 
 /// How long to wait when nothing happens. `failed_rounds` counts the last rounds in a row with failures; steps that are
@@ -391,23 +424,9 @@ async fn wait(watcher: &Watcher, signals: &mut Signals, pause: Duration) -> Woke
                     return Woken::ByChange;
                 }
             },
+            () = links_changed(&mut signals.links) => return Woken::ByChange,
             () = watchdog_tick(&mut signals.watchdog) => {}
             () = sleep_until(deadline) => return Woken::ByTimer,
-        }
-    }
-}
-
-impl Signals {
-    /// Waits for something that takes a while; `None` when a stop is asked for first.
-    async fn while_running<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.wait() => return None,
-                () = watchdog_tick(&mut self.watchdog) => {}
-                done = &mut work => return Some(done),
-            }
         }
     }
 }
@@ -423,63 +442,6 @@ async fn settle(watcher: &Watcher, signals: &mut Signals, settle: Duration) -> W
             () = sleep_until(deadline) => return Woken::ByChange,
             _ = watcher.changed() => {}
             () = sleep(settle) => return Woken::ByChange,
-        }
-    }
-}
-
-/// Tells systemd at half its watchdog's time that the loop goes round.
-async fn watchdog_tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(interval) => {
-            interval.tick().await;
-            service::notify(&[NotifyState::Watchdog]);
-        }
-        None => pending().await,
-    }
-}
-
-/// What reaches the loop from outside besides changes.
-struct Signals {
-    stop: Stop,
-    hang_up: Signal,
-    watchdog: Option<tokio::time::Interval>,
-}
-
-/// SIGTERM and SIGINT.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| {
-            let mut interval = interval((limit / 2).max(Duration::from_millis(1)));
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            interval
-        });
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hang_up = signal(SignalKind::hangup())?;
-        Ok(Signals { stop: Stop { terminate, interrupt }, hang_up, watchdog })
-    }
-}
-
-impl Stop {
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Whether a stop has been asked for; does not wait for it.
-    async fn is_requested(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            () = self.wait() => true,
-            // Gives the runtime the turn in which it sees signals.
-            () = tokio::task::yield_now() => false,
         }
     }
 }

@@ -275,7 +275,7 @@ mod tests {
             failures,
             ..ServiceReport::default()
         };
-        ServiceSeen::Running { pid: 123, report: Some(report) }
+        ServiceSeen::Running { pid: 123, report: Some(Box::new(report)) }
     }
 
     #[track_caller]

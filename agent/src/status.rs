@@ -153,7 +153,7 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     let service = match seen.clone() {
         ServiceSeen::Stopped => Service { running: Some(false), pid: None, report: None },
         ServiceSeen::Running { pid, report } => {
-            Service { running: Some(true), pid: Some(pid), report }
+            Service { running: Some(true), pid: Some(pid), report: report.map(|report| *report) }
         }
         ServiceSeen::Unknown(_) => Service { running: None, pid: None, report: None },
     };

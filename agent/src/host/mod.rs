@@ -84,6 +84,11 @@ impl Host {
         Ok(host)
     }
 
+    /// Whether it is the machine the process runs on, and so has its network.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.root == "/"
+    }
+
     /// The path of the running process for a path of the host. The last part may be a symbolic link, and must not be
     /// followed by the caller; for what it leads to there is [`real`](Self::real).
     pub(crate) fn path(&self, host_path: &str) -> Utf8PathBuf {

@@ -41,7 +41,7 @@ pub(crate) enum ServiceSeen {
     /// No process holds the agent's lock.
     Stopped,
     /// A process holds it; the report is missing until its first round has ended.
-    Running { pid: i32, report: Option<ServiceReport> },
+    Running { pid: i32, report: Option<Box<ServiceReport>> },
     /// Cannot be found out; the reason.
     Unknown(String),
 }
@@ -77,13 +77,14 @@ pub(crate) fn observe(host: &Host) -> ServiceSeen {
             // The report of an earlier process says nothing about this one.
             let is_current =
                 |report: &ServiceReport| pid == 0 || i64::from(report.pid) == i64::from(pid);
-            ServiceSeen::Running { pid, report: report.filter(is_current) }
+            ServiceSeen::Running { pid, report: report.filter(is_current).map(Box::new) }
         }
         // The lock is for its owner to look at; others go by the report.
         Err(error) => match report {
-            Some(report) if is_alive(report.pid) => {
-                ServiceSeen::Running { pid: report.pid.cast_signed(), report: Some(report) }
-            }
+            Some(report) if is_alive(report.pid) => ServiceSeen::Running {
+                pid: report.pid.cast_signed(),
+                report: Some(Box::new(report)),
+            },
             _ => ServiceSeen::Unknown(error.to_string()),
         },
     }

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::links::Interfaces;
+
 use crate::generation::PodSetId;
 
 /// What a probe looks at.
@@ -84,6 +86,8 @@ pub(crate) struct Evidence {
     pub(crate) lingering: Vec<Lingering>,
     /// The last answers, and the set they are about.
     pub(crate) health: Option<Health>,
+    /// Where the node's addresses are.
+    pub(crate) interfaces: Interfaces,
 }
 
 /// The run of a pod that should be over.

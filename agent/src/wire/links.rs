@@ -3,17 +3,24 @@
 //! An interface that becomes the port of a bridge loses its address to the bridge, and keepalived on the port would
 //! wait for it for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 
 use basalt_model::names::InterfaceName;
 use basalt_model::node::Node;
+use futures_util::StreamExt as _;
+use futures_util::stream::LocalBoxStream;
 use nix::ifaddrs::getifaddrs;
+use rtnetlink::MulticastGroup;
 use serde::Serialize;
 
 /// Interfaces with the addresses they have.
 pub(crate) type Addresses = BTreeSet<(String, IpAddr)>;
+
+/// On which interface each own address is, or was when it was last seen: while it is nowhere, nothing has moved.
+pub(crate) type Interfaces = BTreeMap<IpAddr, String>;
 
 /// An instance whose address is on another interface than the model says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,25 +44,61 @@ pub(crate) fn addresses() -> io::Result<Addresses> {
     Ok(found.collect())
 }
 
-/// The node with each VRRP instance on the interface that has its source address, and which ones that changed. An
-/// address that is nowhere, or in several places, changes nothing: keepalived waits for it where the model says.
-pub(crate) fn relocated(node: &Node, addresses: &Addresses) -> (Node, Vec<Moved>) {
+/// Notes where addresses are now. One in several places stays where it was.
+pub(crate) fn learn(interfaces: &mut Interfaces, addresses: &Addresses) {
+    for (name, address) in addresses {
+        let is_it = |other: &&(String, IpAddr)| other.1 == *address;
+        if addresses.iter().filter(is_it).count() == 1 {
+            interfaces.insert(*address, name.clone());
+        }
+    }
+}
+
+/// The node with each VRRP instance on the interface that has its source address, and which ones that changed. For an
+/// address that was never seen, keepalived waits where the model says.
+pub(crate) fn relocated(node: &Node, interfaces: &Interfaces) -> (Node, Vec<Moved>) {
     let mut node = node.clone();
     let mut moved = Vec::new();
     for instance in node.keepalived.iter_mut().flat_map(|keepalived| &mut keepalived.instances) {
-        let has = |(_, address): &&(String, IpAddr)| *address == instance.source;
-        let names: Vec<&str> =
-            addresses.iter().filter(has).map(|(name, _)| name.as_str()).collect();
-        let [name] = names[..] else { continue };
+        let Some(name) = interfaces.get(&instance.source) else { continue };
         if name == instance.interface.as_str() {
             continue;
         }
         // The kernel takes names that the model does not; keepalived's config could not say them.
-        let Ok(to) = InterfaceName::try_from(name.to_owned()) else { continue };
+        let Ok(to) = InterfaceName::try_from(name.clone()) else { continue };
         let from = std::mem::replace(&mut instance.interface, to.clone());
         moved.push(Moved { instance: instance.name.to_string(), from, to });
     }
     (node, moved)
+}
+
+/// Tells when this machine's addresses change.
+pub(crate) struct Watch {
+    messages: LocalBoxStream<'static, ()>,
+    last: Addresses,
+}
+
+impl Watch {
+    /// Needs a runtime, for as long as it lives.
+    pub(crate) fn new() -> io::Result<Watch> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        Ok(Watch { messages: messages.map(drop).boxed_local(), last: addresses()? })
+    }
+
+    /// Waits until they are others. Safe to cancel.
+    pub(crate) async fn changed(&mut self) {
+        while self.messages.next().await.is_some() {
+            let Ok(now) = addresses() else { continue };
+            if now != self.last {
+                self.last = now;
+                return;
+            }
+        }
+        // The kernel tells no more; the timer still works.
+        pending().await
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +113,11 @@ mod tests {
             .iter()
             .map(|(name, address)| ((*name).to_owned(), address.parse().unwrap()))
             .collect();
-        let (after, moved) = relocated(&node, &addresses);
+        let mut interfaces = Interfaces::new();
+        learn(&mut interfaces, &addresses);
+        // What goes away was there all the same.
+        learn(&mut interfaces, &Addresses::new());
+        let (after, moved) = relocated(&node, &interfaces);
         let moved: Vec<String> =
             moved.iter().map(|m| format!("{} {} {}", m.instance, m.from, m.to)).collect();
         assert_eq!(moved, expected);

@@ -5,6 +5,7 @@
 //! time, the node listens for adverts and asks who has the addresses: [`hear`](hear::hear) does, [`conflicts`] decides.
 
 pub(crate) mod advert;
+pub(crate) mod first_speech;
 pub(crate) mod hear;
 pub(crate) mod links;
 pub(crate) mod neighbours;
