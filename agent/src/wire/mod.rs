@@ -158,15 +158,20 @@ fn of_instance(instance: &VrrpInstance, heard: &Heard) -> Vec<Conflict> {
 
 #[cfg(test)]
 mod tests {
+    use basalt_model::node::Node;
+
     use super::*;
 
     fn instance() -> VrrpInstance {
-        serde_json::from_value(serde_json::json!({
-            "name": "api", "virtual_router_id": 51, "priority": 100, "interface": "eth0",
-            "advert_interval_seconds": 1, "source": "192.0.2.11", "peers": ["192.0.2.12"],
-            "virtual_addresses": ["192.0.2.10/24"],
-        }))
-        .unwrap()
+        let text = include_str!("../../../static-pods/tests/lab/n1.json");
+        let node = Node::from_json("n1.json", text).unwrap();
+        let mut instance = node.keepalived.unwrap().instances.swap_remove(0);
+        instance.name = "api".parse().unwrap();
+        instance.peers = vec!["192.0.2.12".parse().unwrap()];
+        assert_eq!(instance.virtual_router_id, 51);
+        assert_eq!(instance.source.to_string(), "192.0.2.11");
+        assert_eq!(instance.virtual_addresses[0].to_string(), "192.0.2.10/24");
+        instance
     }
 
     fn advert(id: u8, source: &str, address: &str) -> Advert {
