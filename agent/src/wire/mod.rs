@@ -163,7 +163,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "name": "api", "virtual_router_id": 51, "priority": 100, "interface": "eth0",
             "advert_interval_seconds": 1, "source": "192.0.2.11", "peers": ["192.0.2.12"],
-            "virtual_addresses": ["192.0.2.10/24"],
+            "virtual_addresses": ["192.0.2.10/24"], "track_interfaces": [],
         }))
         .unwrap()
     }

@@ -13,7 +13,7 @@ fn socket_in(scratch: &TempDir) -> Utf8PathBuf {
 async fn nobody_listens() {
     let scratch = TempDir::new().unwrap();
     let cri = Cri::at(&socket_in(&scratch)).unwrap();
-    let error = cri.version().await.unwrap_err();
+    let error = cri.sandboxes().await.unwrap_err();
     assert!(matches!(error, CriError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("No such file"), "{error}");
     assert!(error.hint().is_some());
