@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_instance_follows_its_address() {
         check(&[], &[]);
-        check(&[("eth0", "192.0.2.11")], &[]);
+        check(&[("eth0", "192.0.2.12")], &[]);
         check(&[("br-ex", "192.0.2.11"), ("lo", "127.0.0.1")], &["api-ipv4 bond0 br-ex"]);
         check(&[("br-ex", "192.0.2.11"), ("eth0", "192.0.2.12")], &[]);
         check(&[("no such name, in a model", "192.0.2.11")], &[]);
