@@ -120,6 +120,30 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value = "300", requires = "boot")]
         timeout_seconds: NonZeroU32,
     },
+
+    /// Look after the container images of the operating system image
+    Images {
+        #[command(subcommand)]
+        command: ImagesCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImagesCommand {
+    /// Bring every baked-in image into containerd that is not there
+    ///
+    /// Takes what /usr/lib/basalt/image.json names from the archives in /usr/share/basalt/images; nothing is fetched. Each
+    /// image gets the names that pods use, `repository:tag` and `repository@digest`, and is pinned: the kubelet never
+    /// clears it away. Images that were baked in before and are not any more are unpinned. When all is there, this is one
+    /// question to containerd. It waits up to a minute for containerd to answer. Exits with 1 if an image is missing
+    /// afterwards; `check` tells of it as well.
+    ///
+    /// basalt-images.service runs it at each boot before the kubelet starts, and every five minutes.
+    Import {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = PlanOutput::Text)]
+        output: PlanOutput,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,7 @@ use crate::host::{Host, RUN_DIRECTORY};
 use crate::reconcile::{self, survey_as_reported};
 use crate::show;
 use crate::status::{self, Item, Status};
-use crate::{preflight, settings, telemetry};
+use crate::{images, preflight, settings, telemetry};
 
 /// Exit status: the work failed, or `check` found something.
 pub(crate) const FAILED: u8 = 1;
@@ -181,4 +181,19 @@ pub(crate) async fn check(host: &Host, quiet: bool, limit: Option<Duration>) -> 
         show::print(&show::check_lines(failing))?;
     }
     Ok(if status.fine { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// `basalt-agent images import`
+pub(crate) fn import_images(host: &Host, output: PlanOutput) -> Outcome {
+    telemetry::start(settings::load(host).settings.log_level);
+    let report = images::import(host).map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        CommandError { hint, ..error.into() }
+    })?;
+    let text = match output {
+        PlanOutput::Text => show::images_text(&report),
+        PlanOutput::Json => show::images_json(&report),
+    };
+    show::print(&text)?;
+    Ok(if report.has_failures() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }

@@ -3,7 +3,8 @@
 //! Reading order: [`desired`] (what the node is to be), [`generation`] (which set of pods it may have), [`observe`] (what
 //! it is), [`plan`] (what to change), [`apply`] (changing it), [`probe`] (whether that did it good), [`reconcile`] (the
 //! loop around them), then [`phase`] and [`status`] (saying how it went). [`desired`], [`generation`], [`plan`],
-//! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`].
+//! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`]. [`images`] is a task of its
+//! own.
 //! [`preflight`] and [`wire`] look at the network before keepalived speaks on it.
 
 mod apply;
@@ -12,6 +13,7 @@ mod commands;
 mod desired;
 mod generation;
 mod host;
+mod images;
 mod observe;
 mod phase;
 mod plan;
@@ -34,7 +36,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Arguments, Command};
+use crate::cli::{Arguments, Command, ImagesCommand};
 use crate::commands::CommandError;
 use crate::host::Host;
 
@@ -70,6 +72,9 @@ fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Status { output, watch: true } => commands::watch(&host, output).await,
             Command::Plan { output } => commands::plan(&host, output),
             Command::Preflight { output } => commands::preflight(&host, output).await,
+            Command::Images { command: ImagesCommand::Import { output } } => {
+                commands::import_images(&host, output)
+            }
             Command::Check { quiet, boot, timeout_seconds } => {
                 let limit =
                     boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));

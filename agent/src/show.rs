@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::host::service::unix_seconds;
+use crate::images;
 use crate::phase::Phase;
 use crate::plan::Step;
 use crate::reconcile::Survey;
@@ -60,6 +61,27 @@ pub(crate) fn plan_json(survey: &Survey) -> String {
 /// The plan for people: one line for each step, nothing when there is none.
 pub(crate) fn plan_text(survey: &Survey) -> String {
     survey.plan.steps.iter().map(|step| format!("{step}\n")).collect()
+}
+
+/// What became of baked-in images, for programs.
+pub(crate) fn images_json(report: &images::Report) -> String {
+    json(report)
+}
+
+/// What became of baked-in images, for people: one line for each that was not there.
+pub(crate) fn images_text(report: &images::Report) -> String {
+    let mut text = String::new();
+    for row in &report.images {
+        let name = &row.name;
+        let _ = match &row.state {
+            images::RowState::Present => Ok(()),
+            images::RowState::Imported => writeln!(text, "{name}: imported"),
+            images::RowState::Failed { reason, hint } => {
+                writeln!(text, "{name}: missing: {reason}\n  hint: {hint}")
+            }
+        };
+    }
+    text
 }
 
 /// The status for programs.

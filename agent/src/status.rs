@@ -10,6 +10,7 @@ use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{Contents, Entry, sha256};
 use crate::host::service::{self, ServiceReport, ServiceSeen};
 use crate::host::systemd::{self, KUBELET_UNIT, UnitSeen};
+use crate::images;
 use crate::phase::Phase;
 use crate::plan::{Departure, Step, Why, manifest_path};
 use crate::probe::{Answer, Probe};
@@ -103,6 +104,8 @@ pub(crate) enum Kind {
     Leftover,
     /// A systemd unit.
     Unit,
+    /// A container image that is baked in, or that every pod needs.
+    Image,
 }
 
 /// How what is seen compares with what is wanted.
@@ -140,7 +143,9 @@ pub(crate) async fn status(host: &Host) -> Status {
     let survey = survey_as_reported(host);
     let service = service::observe(host);
     let units = UNITS.into_iter().zip(systemd::units(host, &UNITS).await).collect::<Vec<_>>();
-    compose(&survey, service, &units)
+    let mut status = compose(&survey, service, &units);
+    images::add_to(&mut status, host);
+    status
 }
 
 /// Puts the status together.

@@ -3,7 +3,7 @@
 //!
 //! Read [`oci::Spec`] and [`oci::compose()`] first: they say what an image is made of and put it together. Then, in
 //! the order data moves: [`oci::base`] (what a base must be), [`oci::rules`] (what a layer may hold), [`oci::layer`]
-//! (its bytes), [`oci::document`] (config and manifest), [`oci::archive()`]. [`pxe`] stands alone. [`io`] holds the
+//! (its bytes), [`oci::document`] (config and manifest), [`oci::archive()`]. [`pause`] and [`pxe`] stand alone. [`io`] holds the
 //! adapters that all of them stack.
 //!
 //! Same input, same bytes: entries are sorted, the owner is 0, the clock is an argument and the compressor is pinned
@@ -11,6 +11,7 @@
 
 pub mod io;
 pub mod oci;
+pub mod pause;
 pub mod pxe;
 
 mod parallel;

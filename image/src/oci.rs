@@ -7,6 +7,7 @@ pub mod base;
 pub mod compose;
 pub mod document;
 pub mod entry;
+pub mod import;
 pub mod layer;
 pub mod layout;
 pub mod recognise;

@@ -15,6 +15,8 @@ use crate::wait;
 
 /// The folder that the kubelet reads manifests from.
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// The folder of the kubelet's drop-ins.
+pub const KUBELET_DROP_INS: &str = "/etc/kubernetes/kubelet.conf.d";
 /// The socket of containerd.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
@@ -37,7 +39,7 @@ const CONTAINERD_UNIT: &str = "[Unit]
 Description=containerd
 [Service]
 Type=notify
-ExecStart=/usr/bin/containerd
+ExecStart=/usr/bin/containerd --config /usr/lib/basalt/containerd/config.toml
 Delegate=yes
 KillMode=process
 Restart=always
@@ -60,24 +62,34 @@ RemainAfterExit=yes
 ExecStart=/bin/sh /etc/lab-images.sh
 ";
 
-/// The part of the kubelet's configuration that is the lab's: it shares a kernel of any age with its host.
-const KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
+/// What the first boot would write for a node: where its manifests are.
+const NODE_KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 staticPodPath: /etc/kubernetes/manifests
-address: 127.0.0.1
-healthzBindAddress: 127.0.0.1
-authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
-authorization: {mode: AlwaysAllow}
+";
+
+/// What is the lab's own: it shares a kernel of any age, a disk and control groups with its host, and lets tests ask the
+/// kubelet for its pods.
+const LAB_KUBELET: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+enableServer: true
+authentication: {anonymous: {enabled: true}}
 cgroupDriver: cgroupfs
 failCgroupV1: false
-failSwapOn: false
-registerNode: false
-makeIPTablesUtilChains: false
 enforceNodeAllocatable: []
-evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
+evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%, imagefs.inodesFree: 1%, pid.available: 1%}
+evictionSoft: {memory.available: 60Mi, nodefs.available: 2%, imagefs.available: 2%}
 imageGCHighThresholdPercent: 100
 ";
+
+/// The files of the operating system image that configure the kubelet and containerd: where each is on a node, and where
+/// in the checkout.
+const SHIPPED: [(&str, &str); 4] = [
+    ("/etc/systemd/system/kubelet.service", "kubelet/kubelet.service"),
+    ("/usr/lib/basalt/kubelet/kubelet.yaml", "kubelet/kubelet.yaml"),
+    ("/usr/lib/basalt/kubelet/nobody.pem", "kubelet/nobody.pem"),
+    ("/usr/lib/basalt/containerd/config.toml", "containerd/config.toml"),
+];
 
 impl PodHost {
     /// The programs, and the image every pod needs; the image is made in `folder`. `None` means that a peer is
@@ -104,16 +116,20 @@ impl PodHost {
         }
         fs::create_dir_all(tree.path("/var/lib/containerd"))?;
         fs::create_dir_all(tree.path(MANIFESTS))?;
-        tree.write("/etc/containerd/config.toml", self.containerd_config(), 0o644)?;
+        for (path, source) in SHIPPED {
+            let contents = fs::read(checkout::root().join("agent/dist").join(source))?;
+            tree.write(path, contents, 0o644)?;
+        }
+        tree.write("/etc/containerd/conf.d/90-lab.toml", self.containerd_config(), 0o644)?;
         tree.write("/etc/systemd/system/containerd.service", CONTAINERD_UNIT, 0o644)?;
-        let unit = fs::read(checkout::root().join("agent/dist/kubelet.service"))?;
-        tree.write("/etc/systemd/system/kubelet.service", unit, 0o644)?;
         // The kernel's log is the host's; the kubelet only wants to open one.
         tree.write("/etc/tmpfiles.d/lab.conf", "L /dev/kmsg - - - - /dev/null\n", 0o644)?;
         // Without these files no pod starts: the kubelet and containerd copy them for each.
         tree.write("/etc/resolv.conf", "", 0o644)?;
         tree.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644)?;
-        tree.write("/etc/kubernetes/kubelet.yaml", KUBELET, 0o644)?;
+        for (file, contents) in [("10-node.conf", NODE_KUBELET), ("90-lab.conf", LAB_KUBELET)] {
+            tree.write(&format!("{KUBELET_DROP_INS}/{file}"), contents, 0o644)?;
+        }
         let environment = format!("BASALT_NODE_NAME={name}\nBASALT_NODE_IP={address}\n");
         tree.write("/etc/kubernetes/kubelet.env", environment, 0o644)?;
         Ok(())
@@ -206,16 +222,12 @@ impl PodHost {
     fn containerd_config(&self) -> String {
         format!(
             "version = 3
-[plugins.'io.containerd.cri.v1.images']
-  snapshotter = 'overlayfs'
-  [plugins.'io.containerd.cri.v1.images'.pinned_images]
-    sandbox = '{pause}'
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = '{pause}'
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = 'io.containerd.runc.v2'
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      SystemdCgroup = false
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+  SystemdCgroup = false
 ",
             pause = self.pause.tagged()
         )

@@ -442,14 +442,26 @@ record! {
         system_reserved_cpu_millicores: Between<0, 1000000> = Between(250),
         /// Mebibytes kept for the operating system.
         system_reserved_memory_mebibytes: Between<0, 1000000> = Between(512),
+        /// Millicores kept for the kubelet and containerd.
+        kube_reserved_cpu_millicores: Between<0, 1000000> = Between(100),
+        /// Mebibytes kept for the kubelet and containerd.
+        kube_reserved_memory_mebibytes: Between<0, 1000000> = Between(256),
         /// Mebibytes a container's log file may have before it is rotated.
         container_log_max_mebibytes: Between<1, 100000> = Between(10),
+        /// Log files kept of a container, the current one among them.
+        container_log_files: Between<2, 100> = Between(3),
+        /// Hours after which an image that no pod has used is removed. Preloaded images stay.
+        image_maximum_age_hours: Between<1, 87600> = Between(168),
+        /// Seconds that a shutdown waits for pods other than the node's own, before these are stopped: keepalived, then
+        /// haproxy and the rest.
+        shutdown_grace_seconds: Between<1, 3600> = Between(30),
     }
 
     /// Settings of containerd.
     pub struct ContainerdInput {
-        /// The pause image, as `registry/name:tag`; present on the node, never pulled.
-        sandbox_image: Located<String> = Located::default_of("registry.k8s.io/pause:3.10".to_owned()),
+        /// The pause image, as `registry/name:tag`. The default is made and baked in by the build; another one is to be
+        /// among `image.preload`.
+        sandbox_image: Located<String> = Located::default_of(crate::node::PAUSE_IMAGE.to_owned()),
         /// Registry mirrors: registry (`host` or `host:port`) to base addresses (`https://…`), in order of preference.
         mirrors: BTreeMap<Registry, Vec<Located<String>>>,
     }
@@ -467,8 +479,8 @@ record! {
         reference: Option<Located<String>>,
         /// Files baked in, binaries among them.
         files: Vec<Located<ImageFileInput>>,
-        /// Container images baked in as archives. Nothing brings them into the runtime yet: until then pods pull their
-        /// images from a registry.
+        /// Container images baked in as archives. Every boot sees to it that the runtime has them, without a network, and
+        /// that nothing clears them away.
         preload: Vec<Located<PreloadInput>>,
     }
 
@@ -488,9 +500,9 @@ record! {
 
     /// One container image baked in.
     pub struct PreloadInput {
-        /// The name pods use.
+        /// The name pods use. Its digest is one that the archive lists.
         reference: Located<ImageReference>,
-        /// An image archive (`oci-archive` or `docker-archive`), relative to this file.
+        /// An image archive (`oci-archive`), relative to this file.
         archive: Located<RelativePath>,
         /// Digest of the archive file.
         sha256: Sha256,

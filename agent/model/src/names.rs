@@ -138,6 +138,21 @@ impl MacAddress {
 }
 
 impl ImageReference {
+    /// The name without the digest: `registry/name`, with the tag where there is one.
+    pub fn name(&self) -> &str {
+        self.0.split('@').next().unwrap_or_default()
+    }
+
+    /// The name without tag and digest: `registry/name`.
+    pub fn repository(&self) -> &str {
+        let name = self.name();
+        // A colon behind the last slash begins the tag; one before it belongs to the registry's port.
+        match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        }
+    }
+
     /// The manifest digest, `sha256:…`.
     pub fn digest(&self) -> &str {
         self.0.rsplit('@').next().expect("an ImageReference holds an `@`")
@@ -404,6 +419,22 @@ mod tests {
             &["192.0.2.1", "192.0.2.1:0", "host:80", "::1:80", "[fe80::1%2]:80", "[fe80::1%0]:80"],
         );
         check::<Cidr>(&["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.1", "192.0.2.1/33"]);
+    }
+
+    #[test]
+    fn parts_of_an_image_reference() {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        for (name, repository) in [
+            ("r.example:5000/a/b:1", "r.example:5000/a/b"),
+            ("r.example:5000/a", "r.example:5000/a"),
+            ("localhost/a:1", "localhost/a"),
+        ] {
+            let reference: ImageReference = format!("{name}@{digest}").parse().unwrap();
+            assert_eq!(
+                (reference.name(), reference.repository(), reference.digest()),
+                (name, repository, digest.as_str())
+            );
+        }
     }
 
     #[test]

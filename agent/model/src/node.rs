@@ -32,6 +32,16 @@ pub const KUBERNETES_DIRECTORY: &str = "/etc/kubernetes/";
 /// Where the agent reads its node from.
 pub const NODE_JSON_PATH: &str = "/etc/basalt/node.json";
 
+/// The bill of the operating system image on a node: what is baked in, in the image's own words.
+pub const IMAGE_BILL_PATH: &str = "/usr/lib/basalt/image.json";
+
+/// Where preloaded image archives are on a node, as `DIGEST.tar`.
+pub const PRELOAD_DIRECTORY: &str = "/usr/share/basalt/images";
+
+/// The pause image that the build makes. No registry has it: the name leads nowhere, so that nothing waits for an
+/// answer where it is missing. Other bytes want another tag.
+pub const PAUSE_IMAGE: &str = "localhost/basalt/pause:1";
+
 /// One machine, resolved from the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -350,8 +360,18 @@ pub struct Kubelet {
     pub system_reserved_cpu_millicores: u32,
     /// Mebibytes kept for the operating system.
     pub system_reserved_memory_mebibytes: u32,
+    /// Millicores kept for the kubelet and containerd.
+    pub kube_reserved_cpu_millicores: u32,
+    /// Mebibytes kept for the kubelet and containerd.
+    pub kube_reserved_memory_mebibytes: u32,
     /// Mebibytes a container's log file may have before it is rotated.
     pub container_log_max_mebibytes: u32,
+    /// Log files kept of a container; at least two.
+    pub container_log_files: u32,
+    /// Hours after which an image that no pod has used is removed.
+    pub image_maximum_age_hours: u32,
+    /// Seconds that a shutdown waits for pods other than the node's own.
+    pub shutdown_grace_seconds: u32,
 }
 
 /// Settings of containerd.
@@ -370,7 +390,7 @@ pub struct Containerd {
 pub struct NodeImage {
     /// Where nodes pull it from, `registry/name:tag`; absent when images are not pulled.
     pub reference: Option<String>,
-    /// Container images baked in as archives; nothing brings them into the runtime yet.
+    /// Container images baked in as archives, besides the pause image of the build.
     pub preload: Vec<Preload>,
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod manifests;
+pub(crate) mod reserve;
 mod root;
 pub(crate) mod runs;
 pub(crate) mod service;

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
 
 use super::files::{Attributes, replace};
-use super::{Host, lock, look};
+use super::{Host, lock, look, reserve};
 use crate::apply::Failure;
 use crate::probe::Evidence;
 
@@ -51,8 +51,16 @@ pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-/// Leaves the report for others to read.
+/// Ends a round: leaves the report for others to read, and looks after the [`reserve`].
 pub(crate) fn publish(host: &Host, report: &ServiceReport) -> io::Result<()> {
+    match reserve::look_after(host) {
+        Ok(None) => {}
+        Ok(Some(reserve::Change::Made)) => tracing::info!("set space aside for a full disk"),
+        Ok(Some(reserve::Change::GivenUp)) => {
+            tracing::error!("the disk of /var/lib/basalt is full; gave up the space set aside");
+        }
+        Err(error) => tracing::debug!(%error, "cannot look after the space for a full disk"),
+    }
     let text = serde_json::to_string(report).expect("a report has string keys only");
     let attributes = Attributes { mode: 0o644, owner: host.owner, label: None };
     replace(&host.path(REPORT_PATH), text.as_bytes(), attributes)

@@ -1,4 +1,5 @@
-//! containerd: its configuration, and where it finds mirrors of registries.
+//! containerd, as far as it differs from node to node: a drop-in to the configuration that the image has, and where it
+//! finds mirrors of registries.
 //!
 //! Format: <https://github.com/containerd/containerd/blob/main/docs/cri/config.md> (version 3) and
 //! <https://github.com/containerd/containerd/blob/main/docs/hosts.md>
@@ -9,7 +10,8 @@ use basalt_model::node::Containerd;
 
 use super::File;
 
-const CONFIG: &str = "/etc/containerd/config.toml";
+/// One of the files that the image's configuration imports. What a person adds has a higher number.
+const CONFIG: &str = "/etc/containerd/conf.d/10-node.toml";
 
 /// The folder with one folder per registry.
 const REGISTRIES: &str = "/etc/containerd/certs.d";
@@ -29,21 +31,8 @@ fn config(containerd: &Containerd) -> String {
     format!(
         "version = 3
 
-[plugins.'io.containerd.cri.v1.images']
-  [plugins.'io.containerd.cri.v1.images'.pinned_images]
-    sandbox = {sandbox}
-  [plugins.'io.containerd.cri.v1.images'.registry]
-    config_path = '{REGISTRIES}'
-
-[plugins.'io.containerd.cri.v1.runtime']
-  [plugins.'io.containerd.cri.v1.runtime'.cni]
-    # The first is part of the image, the second is where operators put theirs.
-    bin_dirs = ['/usr/libexec/cni', '/opt/cni/bin']
-    conf_dir = '/etc/cni/net.d'
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = 'io.containerd.runc.v2'
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      SystemdCgroup = true
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = {sandbox}
 ",
         sandbox = quoted(&containerd.sandbox_image)
     )

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use crate::oci::layout::MARKER;
 
 /// The first bytes of a gzip stream: <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The documents of an `oci-archive`.
 const OCI: [&str; 2] = [MARKER.0, "index.json"];

@@ -5,29 +5,15 @@ use std::fs::File;
 
 use anyhow::{Context, Result};
 use basalt_image::io::digest::Digest;
-use basalt_image::oci::{Component, Entry, Source, is_image_archive};
+use basalt_image::oci::{Component, Entry, Source};
 use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::names::Sha256;
 use basalt_model::report::{Place, Report};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::agent::Agent;
-use super::dist;
-
-/// The files of the agent besides the program: where each goes, and what it holds.
-const AGENT_FILES: [(&str, &str); 5] = [
-    (
-        "usr/lib/systemd/system/basalt-agent.service",
-        include_str!("../../../agent/dist/basalt-agent.service"),
-    ),
-    ("usr/lib/systemd/system/kubelet.service", include_str!("../../../agent/dist/kubelet.service")),
-    ("usr/lib/sysusers.d/basalt.conf", include_str!("../../../agent/dist/basalt.sysusers")),
-    ("usr/lib/tmpfiles.d/basalt.conf", include_str!("../../../agent/dist/basalt.tmpfiles")),
-    (
-        "usr/lib/basalt/agent.conf.d/10-defaults.json",
-        include_str!("../../../agent/dist/agent.conf.d/10-defaults.json"),
-    ),
-];
+use super::preload::{self, Baked};
+use super::{dist, shipped};
 
 /// Everything that the cluster names on this machine: Butane files, texts that nodes carry, files to be baked in, the
 /// base.
@@ -47,25 +33,15 @@ pub(super) fn sources(cluster: &Cluster, folder: &Utf8Path) -> Vec<Utf8PathBuf> 
 
 /// Looks at every file that is to be baked in, and reports those that cannot be.
 pub(super) fn check(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) {
-    let files = image.files.iter().map(|file| (&file.value.source, &file.value.sha256));
-    let archives = image.preload.iter().map(|item| (&item.value.archive, &item.value.sha256));
-    for (source, wanted) in files {
-        check_file(folder, source.as_str(), wanted, source.place, &source.path, report);
+    for file in image.files.iter().map(|file| &file.value) {
+        let source = &file.source;
+        check_file(folder, source.as_str(), &file.sha256, source.place, &source.path, report);
     }
-    for (source, wanted) in archives {
-        if check_file(folder, source.as_str(), wanted, source.place, &source.path, report) {
-            check_archive(&folder.join(source.as_str()), source.place, &source.path, report);
+    for item in image.preload.iter().map(|item| &item.value) {
+        let source = &item.archive;
+        if check_file(folder, source.as_str(), &item.sha256, source.place, &source.path, report) {
+            preload::check(&folder.join(source.as_str()), item, report);
         }
-    }
-}
-
-fn check_archive(file: &Utf8Path, place: Place, path: &str, report: &mut Report) {
-    match File::open(file).and_then(is_image_archive) {
-        Ok(true) => {}
-        Ok(false) => report
-            .error(place, path, format!("`{file}` is not an image archive"))
-            .hint("make one with `skopeo copy docker://REGISTRY/IMAGE oci-archive:FILE`"),
-        Err(error) => drop(report.error(place, path, format!("cannot read `{file}`: {error}"))),
     }
 }
 
@@ -114,27 +90,14 @@ fn check_file(
 /// # Errors
 /// When a file of the agent cannot be read.
 pub(super) fn all(cluster: &Cluster, folder: &Utf8Path, agent: &Agent) -> Result<Vec<Component>> {
-    let mut components = preload(cluster, folder);
+    let baked = preload::baked(cluster, folder, agent.architecture)?;
+    let bill = config(cluster, &baked);
+    let mut components: Vec<Component> = baked.into_iter().map(Baked::into_component).collect();
     components.extend(files(cluster, folder));
+    components.push(shipped::node());
     components.push(self::agent(agent)?);
-    components.push(config(cluster));
+    components.push(bill);
     Ok(components)
-}
-
-/// A layer for each container image: one that did not change is not fetched again.
-fn preload(cluster: &Cluster, folder: &Utf8Path) -> Vec<Component> {
-    let archives =
-        cluster.nodes.first().map(|node| node.image.preload.as_slice()).unwrap_or_default();
-    let entry = |(index, item): (usize, &basalt_model::node::Preload)| {
-        let archive = &cluster.image.preload[index].value.archive;
-        let path = item.path.as_str().trim_start_matches('/');
-        let source = Source::Path(folder.join(archive.as_str()));
-        Component {
-            name: format!("preload-{}", &item.sha256.as_str()[..12]),
-            entries: vec![Entry::pinned_file(path, 0o644, source, digest(&item.sha256))],
-        }
-    };
-    archives.iter().enumerate().map(entry).collect()
 }
 
 fn files(cluster: &Cluster, folder: &Utf8Path) -> Vec<Component> {
@@ -148,7 +111,7 @@ fn files(cluster: &Cluster, folder: &Utf8Path) -> Vec<Component> {
     components.into_iter().map(|(name, entries)| Component { name, entries }).collect()
 }
 
-fn digest(sha256: &Sha256) -> Digest {
+pub(super) fn digest(sha256: &Sha256) -> Digest {
     format!("sha256:{sha256}").parse().expect("64 hex digits make a digest")
 }
 
@@ -157,38 +120,23 @@ fn agent(agent: &Agent) -> Result<Component> {
         .with_context(|| format!("cannot read `{}`", agent.program))?;
     let sha256 = format!("sha256:{sha256}").parse().context("a digest of ours is no digest")?;
     let program = Source::Path(agent.program.clone());
-    let mut entries = vec![
-        Entry::pinned_file("usr/bin/basalt-agent", 0o755, program, sha256),
-        // Enabled by the image, so that an update of the image updates this too; a link in /etc would stay for ever.
-        enabled("basalt-agent.service"),
-        enabled("kubelet.service"),
-    ];
-    let text = |(path, text): (&str, &str)| {
-        Entry::file(path, 0o644, Source::Bytes(text.as_bytes().to_vec()))
-    };
-    entries.extend(AGENT_FILES.map(text));
+    let mut entries = vec![Entry::pinned_file("usr/bin/basalt-agent", 0o755, program, sha256)];
+    entries.extend(shipped::agent());
     Ok(Component { name: "agent".to_owned(), entries })
 }
 
-/// The link by which a unit of the image starts with the machine.
-fn enabled(unit: &str) -> Entry {
-    Entry::symlink(
-        format!("usr/lib/systemd/system/multi-user.target.wants/{unit}"),
-        format!("../{unit}"),
-    )
-}
-
 /// What the image says of itself on a node.
-fn config(cluster: &Cluster) -> Component {
+fn config(cluster: &Cluster, baked: &[Baked]) -> Component {
     let file = |file: &basalt_model::input::ImageFileInput| serde_json::json!({"path": format!("/{}", file.path.value), "sha256": file.sha256, "component": file.component});
-    let preload = |item: &basalt_model::input::PreloadInput| serde_json::json!({"reference": item.reference.value, "sha256": item.sha256});
+    let preload =
+        |item: &Baked| serde_json::json!({"reference": item.reference, "sha256": item.sha256});
     let bill = serde_json::json!({
         "schema": 1,
         "cluster": cluster.name,
         "name": cluster.image.name,
         "version": cluster.image.version,
         "files": cluster.image.files.iter().map(|item| file(item)).collect::<Vec<_>>(),
-        "preload": cluster.image.preload.iter().map(|item| preload(item)).collect::<Vec<_>>(),
+        "preload": baked.iter().map(preload).collect::<Vec<_>>(),
     });
     let mut text = serde_json::to_vec_pretty(&bill).expect("the keys are strings");
     text.push(b'\n');

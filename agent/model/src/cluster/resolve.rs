@@ -17,8 +17,8 @@ use crate::names::{
 use crate::node::{
     Api, Ask, Balance, Certificate, CheckAnchor, CheckTls, Containerd, Frontend, Haproxy,
     HaproxyFile, HealthCheck, Interface, InterfaceKind, Keepalived, Kubelet, NODE_SCHEMA, Network,
-    Node, NodeImage, OwnPod, OwnPodFile, Preload, ProxyMode, Reload, Server, ServerTls, Vault,
-    VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
+    Node, NodeImage, OwnPod, OwnPodFile, PRELOAD_DIRECTORY, Preload, ProxyMode, Reload, Server,
+    ServerTls, Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
 };
 
 /// The frontend that is made for the Kubernetes API.
@@ -26,9 +26,6 @@ pub(super) const API_FRONTEND: &str = "kubernetes-api";
 
 /// What an API server answers when it can serve: <https://kubernetes.io/docs/reference/using-api/health-checks/>.
 const API_READY_PATH: &str = "/readyz";
-
-/// Where preloaded image archives are on a node.
-const PRELOAD_DIRECTORY: &str = "/usr/share/basalt/images";
 
 /// The folder of a certificate that names none.
 const CERTIFICATE_DIRECTORY: &str = "/var/lib/basalt/certificates";
@@ -499,7 +496,12 @@ fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {
         max_pods: input.max_pods.0,
         system_reserved_cpu_millicores: input.system_reserved_cpu_millicores.0,
         system_reserved_memory_mebibytes: input.system_reserved_memory_mebibytes.0,
+        kube_reserved_cpu_millicores: input.kube_reserved_cpu_millicores.0,
+        kube_reserved_memory_mebibytes: input.kube_reserved_memory_mebibytes.0,
         container_log_max_mebibytes: input.container_log_max_mebibytes.0,
+        container_log_files: input.container_log_files.0,
+        image_maximum_age_hours: input.image_maximum_age_hours.0,
+        shutdown_grace_seconds: input.shutdown_grace_seconds.0,
     }
 }
 

@@ -21,9 +21,9 @@ fn images() {
     let wrong = "not the name of an image in a registry";
     for name in ["pause:3.10", "docker://registry.lab.example/basalt/pause:3.10"] {
         check(
-            "sandbox_image: registry.lab.example/basalt/pause:3.10",
-            &format!("sandbox_image: {name}"),
-            &[&format!("f:L:18: containerd.sandbox_image: {wrong}{hint}")],
+            "containerd:\n",
+            &format!("containerd:\n  sandbox_image: {name}\n"),
+            &[&format!("f:L+1:18: containerd.sandbox_image: {wrong}{hint}")],
         );
     }
     check(
@@ -31,6 +31,26 @@ fn images() {
         "reference: registry.lab.example/basalt/lab:stable:2",
         &[&format!("f:L:14: image.reference: {wrong}{hint}")],
     );
+}
+
+#[test]
+fn the_pause_image_is_on_the_node() {
+    let own = "containerd:\n  sandbox_image: registry.lab.example/pause:3.10\n";
+    let message = "no archive in `image.preload` is `registry.lab.example/pause:3.10`: a node that cannot reach the registry starts no pod";
+    let hint = "preload it, or leave the line out: the build then makes and bakes in a pause image";
+    check(
+        "containerd:\n",
+        own,
+        &[&format!("f:L+1:18: warning: containerd.sandbox_image: {message}\n  hint: {hint}")],
+    );
+    check("containerd:\n", "containerd:\n  sandbox_image: localhost/basalt/pause:1\n", &[]);
+    let preload = format!(
+        "  version: \"1\"\n  preload:\n    - reference: registry.lab.example/pause:3.10@sha256:{0}\n      archive: pause.tar\n      sha256: {0}\n",
+        "1".repeat(64)
+    );
+    let text = LAB.replace("containerd:\n", own).replace("  version: \"1\"\n", &preload);
+    let (_, report) = Cluster::parse("f", text.as_bytes()).unwrap();
+    assert!(report.is_empty(), "{report}");
 }
 
 #[test]
