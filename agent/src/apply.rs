@@ -159,8 +159,9 @@ async fn confirm_stopped(
     let watching = Watching::new(host, run);
     let mut stopping = Stopping::default();
     loop {
+        let before = Instant::now();
         let look = watching.look().await;
-        let left = match stopping.judge(&look, start.elapsed()) {
+        let left = match stopping.judge(&look, before.elapsed(), start.elapsed()) {
             Verdict::Stopped => return Ok(Done::Yes),
             Verdict::NotYet(left) => left,
         };
@@ -307,6 +308,9 @@ impl RuledOut {
             {
                 Some("a pod that is to be gone could not be removed")
             }
+            Step::WriteManifest { pod, .. } if self.pods.contains(pod.as_str()) => {
+                Some("its config files are not all in place")
+            }
             Step::WriteManifest { pod, .. } if self.running.contains(pod.as_str()) => {
                 Some("its last run has not stopped")
             }
@@ -327,9 +331,6 @@ impl RuledOut {
             }
             Step::Reload { pod, .. } if self.pods.contains(pod.as_str()) => {
                 Some("its config folder is not in place")
-            }
-            Step::WriteManifest { pod, .. } if self.pods.contains(pod.as_str()) => {
-                Some("its config files are not all in place")
             }
             Step::RemoveConfigFile { .. } | Step::RemoveConfigDirectory { .. } if self.removal => {
                 Some("a pod that is to be gone could not be removed")

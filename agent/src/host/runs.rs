@@ -57,7 +57,7 @@ impl<'a> Watching<'a> {
 
     /// What is left now.
     pub(crate) async fn look(&self) -> Look {
-        let mut runs = Vec::new();
+        let (mut runs, mut last) = (Vec::new(), None);
         if let Some(runtime) = &self.runtime {
             let (sandboxes, containers) =
                 match tokio::join!(runtime.sandboxes(), runtime.containers()) {
@@ -65,6 +65,7 @@ impl<'a> Watching<'a> {
                     (Err(error), _) | (_, Err(error)) => return Look::Unknown(error.to_string()),
                 };
             runs = self.known_to_runtime(&sandboxes, &containers);
+            last = self.last_run(&sandboxes);
         } else if self.pod.uid.is_none() {
             // Pods outlive their runtime, and nobody else knows which is which.
             match self.any_control_group(|name| name.starts_with("pod") || name.contains("-pod")) {
@@ -77,7 +78,7 @@ impl<'a> Watching<'a> {
                 Err(error) => return Look::Unknown(format!("cannot look for its traces: {error}")),
             }
         }
-        match self.with_traces(runs) {
+        match self.with_traces(runs, last.as_ref()) {
             Ok(runs) => Look::Runs(runs),
             Err(error) => Look::Unknown(format!("cannot look for its traces: {error}")),
         }
@@ -109,7 +110,19 @@ impl<'a> Watching<'a> {
         uids.into_iter().map(|uid| (uid.clone(), alive(uid))).collect()
     }
 
-    fn with_traces(&self, runs: Vec<(String, Option<String>)>) -> io::Result<Vec<RunSeen>> {
+    /// The run that was started last. Those before it have ended for the kubelet too, or it would not have started this
+    /// one; their dead containers stay with the runtime for a while and say nothing.
+    fn last_run(&self, sandboxes: &[Sandbox]) -> Option<String> {
+        let own = sandboxes.iter().filter(|sandbox| self.pod.is(&sandbox.pod));
+        let last = own.max_by_key(|sandbox| sandbox.created_unix_nanos);
+        last.map(|sandbox| sandbox.pod.uid.clone())
+    }
+
+    fn with_traces(
+        &self,
+        runs: Vec<(String, Option<String>)>,
+        last: Option<&String>,
+    ) -> io::Result<Vec<RunSeen>> {
         let mut runs = runs;
         if runs.is_empty() {
             runs.extend(self.pod.uid.iter().map(|uid| (uid.clone(), None)));
@@ -126,15 +139,11 @@ impl<'a> Watching<'a> {
             };
             let has_traces = run.has_volumes || run.has_control_group || run.has_folder;
             // A UID that only the manifest names and that left no trace never ran, or ended long ago.
-            if has_traces || run.alive.is_some() || self.runtime_names(&run) {
+            if has_traces || run.alive.is_some() || last == Some(&run.uid) {
                 seen.push(run);
             }
         }
         Ok(seen)
-    }
-
-    fn runtime_names(&self, run: &RunSeen) -> bool {
-        self.pod.uid.as_ref() != Some(&run.uid)
     }
 
     fn has_control_group(&self, uid: &str) -> io::Result<bool> {
@@ -213,4 +222,48 @@ fn is_gone(error: &io::Error) -> bool {
     // A control group that is being removed answers "no such device".
     error.kind() == io::ErrorKind::NotFound
         || rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "haproxy-n1";
+
+    fn sandbox(uid: &str, started: i64, is_ready: bool) -> Sandbox {
+        let pod = PodRun { name: POD.into(), namespace: "kube-system".into(), uid: uid.into() };
+        Sandbox { id: uid.into(), pod, is_ready, created_unix_nanos: started }
+    }
+
+    /// The UIDs of the runs that are looked at, for a pod whose manifest names `uid`, with folders left by `folders`.
+    #[track_caller]
+    fn check(uid: Option<&str>, sandboxes: &[Sandbox], folders: &[&str], expected: &[&str]) {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(Utf8Path::from_path(root.path()).unwrap()).unwrap();
+        for folder in folders {
+            std::fs::create_dir_all(host.real(&format!("{POD_FOLDERS}/{folder}"))).unwrap();
+        }
+        let uid = uid.map(str::to_owned);
+        let pod = LocalPod { namespace: "kube-system".into(), name: POD.into(), uid };
+        let watching = Watching { host: &host, pod: &pod, runtime: None, groups: Vec::new() };
+        let runs = watching.known_to_runtime(sandboxes, &[]);
+        let seen = watching.with_traces(runs, watching.last_run(sandboxes).as_ref()).unwrap();
+        let seen: Vec<&str> = seen.iter().map(|run| run.uid.as_str()).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_ended_before_the_last_run_is_passed_over() {
+        let [a, b, c] = [("a", 1), ("b", 3), ("c", 2)].map(|(uid, at)| sandbox(uid, at, false));
+        check(Some("b"), &[a.clone(), b.clone(), c.clone()], &[], &["b"]);
+        // Not known by the manifest: the runtime tells which was the last.
+        check(None, &[a.clone(), b.clone(), c.clone()], &[], &["b"]);
+        // A manifest that never ran: the run before it may still be ending.
+        check(Some("new"), &[a.clone(), b.clone()], &[], &["b"]);
+        // What left something counts, whenever it ran.
+        check(Some("b"), &[a.clone(), b.clone(), c.clone()], &["c"], &["b", "c"]);
+        check(Some("b"), &[sandbox("a", 1, true), b], &[], &["a", "b"]);
+        check(Some("new"), &[], &[], &[]);
+        check(Some("new"), &[], &["new"], &["new"]);
+    }
 }

@@ -327,9 +327,16 @@ fn one_pod_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
     bench.write("/etc/basalt/pods/a/a.cfg/kept", "");
     let outcome = bench.apply(&bench.plan(&desired(1, two_pods(), Acceptance::New)).steps);
-    let failed: Vec<&str> = outcome.failures.iter().map(|f| f.path.as_str()).collect();
-    assert_eq!(failed, ["/etc/basalt/pods/a/a.cfg", "/etc/kubernetes/manifests/a.yaml"]);
-    assert!(outcome.failures[1].message.contains("its config files are not all in place"));
+    let failed: Vec<&str> = outcome.failures.iter().map(|f| f.message.as_str()).collect();
+    let because = "because its config files are not all in place";
+    assert_eq!(
+        failed,
+        [
+            "cannot write config file /etc/basalt/pods/a/a.cfg: a directory is in its place: Directory not empty (os error 39)",
+            &format!("did not wait until pod a has stopped, {because}"),
+            &format!("did not write manifest /etc/kubernetes/manifests/a.yaml: new, {because}"),
+        ]
+    );
     assert!(bench.host.path("/etc/kubernetes/manifests/b.yaml").is_file());
 }
 

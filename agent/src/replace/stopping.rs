@@ -7,13 +7,19 @@
 //! waiting for its next look at the runtime, once a second. So:
 //!
 //! - control group gone, folder still there: the worker did it and has finished;
-//! - both gone: the worker has finished when the kubelet has looked once more since the last process died, [`RUNTIME_LOOK`].
+//! - both gone: the worker has finished when the kubelet has looked once more since the last process died. Its pause is
+//!   known; how long it looks depends on the machine, and follows from how long our own looks at the runtime take.
 
 use std::time::Duration;
 
-/// The kubelet looks at the runtime every second (`genericPlegRelistPeriod`); the rest is for the look itself on a busy
-/// machine. When it takes longer still, the next run is not in danger, only 10 s late.
-pub(crate) const RUNTIME_LOOK: Duration = Duration::from_millis(1300);
+/// The kubelet's pause between two looks at the runtime (`genericPlegRelistPeriod`).
+const RUNTIME_PAUSE: Duration = Duration::from_secs(1);
+/// What one look of the kubelet's, and the one that is under way, take at least.
+const SHORTEST_LOOK: Duration = Duration::from_millis(300);
+/// And what is waited for at most; when they take longer still, the next run is not in danger, only 10 s late.
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
+/// How many of our looks those two are: we list sandboxes and containers, the kubelet asks about each that changed too.
+const LOOKS: u32 = 8;
 
 /// What is left of one run of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +60,14 @@ pub(crate) struct Stopping {
     had_control_group: Vec<String>,
     /// Since when no process of it runs, on the caller's clock.
     quiet_since: Option<Duration>,
+    /// What the slowest look took.
+    slowest: Duration,
 }
 
 impl Stopping {
-    /// Judges one more look, taken at `now`; the clock may start anywhere and only goes forward.
-    pub(crate) fn judge(&mut self, look: &Look, now: Duration) -> Verdict {
+    /// Judges one more look, which took `took` and ended at `now`; the clock may start anywhere and only goes forward.
+    pub(crate) fn judge(&mut self, look: &Look, took: Duration, now: Duration) -> Verdict {
+        self.slowest = self.slowest.max(took);
         let runs = match look {
             Look::Runs(runs) => runs,
             Look::Unknown(reason) => {
@@ -84,11 +93,16 @@ impl Stopping {
             return Verdict::Stopped;
         }
         match self.quiet_since {
-            Some(since) if now.saturating_sub(since) >= RUNTIME_LOOK => Verdict::Stopped,
+            Some(since) if now.saturating_sub(since) >= self.patience() => Verdict::Stopped,
             Some(_) | None => {
                 Verdict::NotYet("the kubelet may not have noticed its end".to_owned())
             }
         }
+    }
+
+    /// After how long the kubelet has looked at the runtime once more.
+    fn patience(&self) -> Duration {
+        RUNTIME_PAUSE + (LOOKS * self.slowest).clamp(SHORTEST_LOOK, LONGEST_LOOK)
     }
 }
 
@@ -134,7 +148,7 @@ mod tests {
                 there => Look::Runs(there.split('+').map(run).collect()),
             };
             let now = Duration::from_millis(100) * u32::try_from(index).unwrap();
-            verdicts.push(stopping.judge(&look, now) == Verdict::Stopped);
+            verdicts.push(stopping.judge(&look, Duration::ZERO, now) == Verdict::Stopped);
         }
         let mut expected = vec![false; looks.len()];
         *expected.last_mut().unwrap() = stops;
@@ -175,13 +189,34 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_machine_is_given_more_time() {
+        let enough = |took: u64| {
+            let took = Duration::from_millis(took);
+            let mut stopping = Stopping::default();
+            let mut judge = |there, took, now| {
+                stopping.judge(&Look::Runs(vec![run(there)]), took, Duration::from_millis(now))
+            };
+            // Only the first look is slow: the machine is busy while the pod stops.
+            judge("acf", took, 0);
+            (1..100)
+                .map(|tenth| tenth * 100)
+                .find(|&now| judge("-", Duration::from_millis(5), now) == Verdict::Stopped)
+        };
+        assert_eq!(enough(5), Some(100 + 1300));
+        assert_eq!(enough(100), Some(100 + 1800));
+        assert_eq!(enough(2000), Some(100 + 4000));
+    }
+
+    #[test]
     fn says_what_is_left() {
         let mut stopping = Stopping::default();
-        let mut say =
-            |there: &str| match stopping.judge(&Look::Runs(vec![run(there)]), Duration::ZERO) {
+        let mut say = |there: &str| {
+            let look = Look::Runs(vec![run(there)]);
+            match stopping.judge(&look, Duration::ZERO, Duration::ZERO) {
                 Verdict::NotYet(what) => what,
                 Verdict::Stopped => "stopped".to_owned(),
-            };
+            }
+        };
         assert_eq!(say("avcf"), "container x still runs");
         assert_eq!(say("vcf"), "its volumes are still mounted below pods/u");
         assert_eq!(say("cf"), "its control group podu is still there");

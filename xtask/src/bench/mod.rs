@@ -1,13 +1,14 @@
 //! `bench`: how long our programs take, beside the real program for the same job where there is one.
 //!
 //! Figures are for people: nothing fails for being slow. Each subject is a file: [`image`], [`agent`], [`butane`],
-//! [`virtual_address`].
+//! [`virtual_address`], [`pods`].
 
 mod agent;
 mod butane;
 mod cost;
 mod image;
 mod inputs;
+mod pods;
 mod virtual_address;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Subject {
     Butane,
     /// How long the virtual address of three nodes is away, whatever happens to its holder. Needs root.
     VirtualAddress,
+    /// Changing a pod, beside the kubelet's own way, and a new config under load. Needs root.
+    Pods,
 }
 
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
@@ -55,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             Subject::Agent => agent::run(arguments.runs, progress)?,
             Subject::Butane => butane::run(arguments.runs, progress)?,
             Subject::VirtualAddress => virtual_address::run(arguments.runs, progress)?,
+            Subject::Pods => pods::run(arguments.runs, progress)?,
         }
     }
     Ok(ExitCode::SUCCESS)
