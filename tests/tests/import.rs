@@ -11,9 +11,11 @@ use std::process::{Command, Output, Stdio};
 use basalt_model::report::Report;
 use basalt_model::yaml::{self, Yaml, parse};
 use basalt_static_pods::import::{Reference, Source, import};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use e2e::peers::peer;
 use e2e::programs::xtask;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The files that the import's own tests are about.
 fn cases() -> PathBuf {
@@ -43,8 +45,9 @@ fn the_kubelet_takes_what_is_made() {
         .spawn()
         .unwrap();
     let mut input = process.stdin.take().unwrap();
-    for (file, text) in &manifests {
-        writeln!(input, "{}", serde_json::json!({"file": file, "text": text})).unwrap();
+    for (_, text) in &manifests {
+        let file = json!({"name": "pod.yaml", "bytes": BASE64_STANDARD.encode(text)});
+        writeln!(input, "{}", json!([file])).unwrap();
     }
     drop(input);
     let output = process.wait_with_output().unwrap();
@@ -54,7 +57,8 @@ fn the_kubelet_takes_what_is_made() {
         answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), manifests.len());
     for ((file, _), answer) in manifests.iter().zip(answers) {
-        assert_eq!(answer["error"], "", "{file}");
+        // A folder with one file: nothing refused, nothing dropped, the pod admitted.
+        assert_eq!(answer, json!([{}]), "{file}");
     }
 }
 

@@ -90,6 +90,15 @@ impl Lab {
     }
 }
 
+/// Boots a node with the addresses that its network would give it: keepalived does not start without.
+fn boot(tree: Tree) -> Machine {
+    let machine = Machine::boot(tree).unwrap();
+    let script = "ip link add bond0 type dummy; ip link set bond0 up
+        ip address add 192.0.2.13/24 dev bond0; ip address add 2001:db8:2::13/64 dev bond0 nodad";
+    machine.output(&["sh", "-ec", script]).unwrap();
+    machine
+}
+
 /// `path` of the node, as seen from outside.
 fn inside(machine: &Machine, path: &Path) -> PathBuf {
     machine.root().join(path.strip_prefix("/").expect("paths of a node are absolute"))
@@ -129,7 +138,7 @@ fn boots_and_serves(ignition: &'static str) {
     let Some(lab) = Lab::build() else { return };
     let Some(tree) = lab.provision(ignition) else { return };
     assert_eq!(tree.read("/etc/hostname").unwrap().trim(), NODE);
-    let machine = Machine::boot(tree).unwrap();
+    let machine = boot(tree);
     machine.wait_for_unit("basalt-agent.service", "active", BOOT_LIMIT).unwrap();
     settle(&machine, &lab);
 
@@ -179,7 +188,7 @@ fn a_killed_agent_leaves_no_half_written_file() {
     // The service's own pause between restarts would make this a test of patience, and its limit would end it.
     let quick = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=0\nRestartSteps=0\n";
     tree.write("/etc/systemd/system/basalt-agent.service.d/quick.conf", quick, 0o644).unwrap();
-    let machine = Machine::boot(tree).unwrap();
+    let machine = boot(tree);
     machine.wait_for_unit("basalt-agent.service", "active", BOOT_LIMIT).unwrap();
     settle(&machine, &lab);
 
@@ -251,7 +260,7 @@ fn a_broken_node_json_changes_nothing() {
     }
     let Some(lab) = Lab::build() else { return };
     let Some(tree) = lab.provision("ignition-2.24") else { return };
-    let machine = Machine::boot(tree).unwrap();
+    let machine = boot(tree);
     machine.wait_for_unit("basalt-agent.service", "active", BOOT_LIMIT).unwrap();
     settle(&machine, &lab);
 
