@@ -56,6 +56,8 @@ fn a_pod_is_replaced_and_there_are_never_two() {
 fn an_agent_that_is_killed_leaves_no_two_of_a_kind() {
     let mut wanted = Wanted { keepalived: Some(0), ..Wanted::first() };
     let Some(lab) = start(&wanted) else { return };
+    lab.trust_every_generation().unwrap();
+    lab.wait_for_serving(wanted.generation).unwrap();
     let watches = ["haproxy", "keepalived"].map(|program| Watch::start(&lab, program));
     for round in 0..8 {
         wanted.next();
