@@ -18,8 +18,9 @@ fn root() -> TempDir {
     let root = TempDir::new().unwrap();
     let units = root.path().join("usr/lib/systemd/system");
     std::fs::create_dir_all(&units).unwrap();
-    for folder in ["/usr/lib/systemd/system", dist().to_str().unwrap()] {
-        for entry in Path::new(folder).read_dir().unwrap().flatten() {
+    let ours = ["", "kubelet", "images"].map(|folder| dist().join(folder));
+    for folder in [PathBuf::from("/usr/lib/systemd/system")].into_iter().chain(ours) {
+        for entry in folder.read_dir().unwrap().flatten() {
             if entry
                 .path()
                 .extension()
@@ -30,7 +31,7 @@ fn root() -> TempDir {
             }
         }
     }
-    for program in ["usr/bin/basalt-agent", "usr/bin/kubelet", "bin/kill"] {
+    for program in ["usr/bin/basalt-agent", "usr/bin/kubelet", "bin/kill", "usr/bin/containerd"] {
         let program = root.path().join(program);
         std::fs::create_dir_all(program.parent().unwrap()).unwrap();
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
@@ -63,7 +64,7 @@ fn systemd_accepts_the_units() {
     let root = root();
     let verify =
         |unit: &str| ask(&analyze, &root, &["verify", "--man=no", "--recursive-errors=no", unit]);
-    for unit in ["basalt-agent.service", "kubelet.service"] {
+    for unit in ["basalt-agent.service", "basalt-images.service", "kubelet.service"] {
         assert_eq!(verify(unit), (true, String::new()), "{unit}: not even a warning");
     }
     let path = root.path().join("usr/lib/systemd/system/basalt-agent.service");
