@@ -18,13 +18,12 @@ fn root() -> TempDir {
     let root = TempDir::new().unwrap();
     let units = root.path().join("usr/lib/systemd/system");
     std::fs::create_dir_all(&units).unwrap();
-    for folder in ["/usr/lib/systemd/system", dist().to_str().unwrap()] {
-        for entry in Path::new(folder).read_dir().unwrap().flatten() {
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|kind| kind == "service" || kind == "target" || kind == "socket")
-                && entry.file_type().unwrap().is_file()
+    let systemd = PathBuf::from("/usr/lib/systemd/system");
+    for folder in [systemd, dist(), dist().join("kubelet"), dist().join("images")] {
+        for entry in folder.read_dir().unwrap().flatten() {
+            if entry.path().extension().is_some_and(|kind| {
+                ["service", "target", "socket", "timer"].iter().any(|k| kind == *k)
+            }) && entry.file_type().unwrap().is_file()
             {
                 std::fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
             }
@@ -63,7 +62,9 @@ fn systemd_accepts_the_units() {
     let root = root();
     let verify =
         |unit: &str| ask(&analyze, &root, &["verify", "--man=no", "--recursive-errors=no", unit]);
-    for unit in ["basalt-agent.service", "kubelet.service"] {
+    let units =
+        ["basalt-agent.service", "kubelet.service", "basalt-images.service", "basalt-images.timer"];
+    for unit in units {
         assert_eq!(verify(unit), (true, String::new()), "{unit}: not even a warning");
     }
     let path = root.path().join("usr/lib/systemd/system/basalt-agent.service");
