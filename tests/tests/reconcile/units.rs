@@ -18,20 +18,18 @@ fn root() -> TempDir {
     let root = TempDir::new().unwrap();
     let units = root.path().join("usr/lib/systemd/system");
     std::fs::create_dir_all(&units).unwrap();
-    let ours = ["", "kubelet", "images"].map(|folder| dist().join(folder));
-    for folder in [PathBuf::from("/usr/lib/systemd/system")].into_iter().chain(ours) {
+    let systemd = PathBuf::from("/usr/lib/systemd/system");
+    for folder in [systemd, dist(), dist().join("kubelet"), dist().join("images")] {
         for entry in folder.read_dir().unwrap().flatten() {
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|kind| kind == "service" || kind == "target" || kind == "socket")
-                && entry.file_type().unwrap().is_file()
+            if entry.path().extension().is_some_and(|kind| {
+                ["service", "target", "socket", "timer"].iter().any(|k| kind == *k)
+            }) && entry.file_type().unwrap().is_file()
             {
                 std::fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
             }
         }
     }
-    for program in ["usr/bin/basalt-agent", "usr/bin/kubelet", "bin/kill", "usr/bin/containerd"] {
+    for program in ["usr/bin/basalt-agent", "usr/bin/kubelet", "bin/kill"] {
         let program = root.path().join(program);
         std::fs::create_dir_all(program.parent().unwrap()).unwrap();
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
@@ -64,7 +62,9 @@ fn systemd_accepts_the_units() {
     let root = root();
     let verify =
         |unit: &str| ask(&analyze, &root, &["verify", "--man=no", "--recursive-errors=no", unit]);
-    for unit in ["basalt-agent.service", "basalt-images.service", "kubelet.service"] {
+    let units =
+        ["basalt-agent.service", "kubelet.service", "basalt-images.service", "basalt-images.timer"];
+    for unit in units {
         assert_eq!(verify(unit), (true, String::new()), "{unit}: not even a warning");
     }
     let path = root.path().join("usr/lib/systemd/system/basalt-agent.service");
