@@ -16,7 +16,6 @@ use crate::peers::{Peer, peer};
 use crate::pod_host::PodHost;
 use crate::programs;
 use crate::tree::Tree;
-use crate::wait;
 
 /// Everything nodes are made with. Keep it for as long as they run.
 #[derive(Debug)]
@@ -235,24 +234,4 @@ image:
         keepalived = yard.keepalived.reference(),
         pause = yard.host.pause().tagged(),
     )
-}
-
-/// Waits until every node's haproxy has a living server behind each frontend.
-///
-/// # Errors
-/// When one is not in time: with its status.
-pub fn wait_until_ready(nodes: &[FleetNode], limit: Duration) -> Result<()> {
-    for node in nodes {
-        let ask = ["curl", "-fs", "--max-time", "1", "http://127.0.0.1:9444/readyz"];
-        let ready = || node.machine.output(&ask).ok();
-        wait::until(&format!("haproxy on `{}` to be ready", node.place.name), limit, ready)
-            .with_context(|| {
-                let status = node.machine.run(&["basalt-agent", "status"]);
-                status.map_or_else(
-                    |error| error.to_string(),
-                    |output| String::from_utf8_lossy(&output.stdout).into_owned(),
-                )
-            })?;
-    }
-    Ok(())
 }

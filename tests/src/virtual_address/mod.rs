@@ -81,6 +81,7 @@ impl Scene {
         let prober = Prober::start(&switch, SocketAddr::new(IpAddr::V4(ADDRESS), 80), pids)?;
         let scene = Scene { nodes, prober, _backends: backends, switch };
         scene.settle(START_LIMIT)?;
+        scene.wait_for_all()?;
         Ok(scene)
     }
 
@@ -136,7 +137,7 @@ impl Scene {
             machine.output(&["systemctl", "start", "basalt-agent.service"])?;
         }
         self.settle(START_LIMIT)?;
-        fleet::wait_until_ready(&self.nodes, START_LIMIT)
+        self.wait_for_all()
     }
 
     /// The node that has the address.
@@ -155,6 +156,21 @@ impl Scene {
     /// The nodes that are left.
     pub fn nodes(&self) -> &[FleetNode] {
         &self.nodes
+    }
+
+    /// Until every node has found its pods good: an address with one holder and nobody behind it cannot move.
+    fn wait_for_all(&self) -> Result<()> {
+        for node in &self.nodes {
+            let status = ["basalt-agent", "status", "--output", "json"];
+            let serving = || {
+                let output = node.machine.output(&status).ok()?;
+                let status: serde_json::Value = serde_json::from_str(&output).ok()?;
+                (status["phase"]["name"] == "serving").then_some(())
+            };
+            wait::until(&format!("`{}` to serve", node.place.name), START_LIMIT, serving)
+                .with_context(|| self.tell())?;
+        }
+        Ok(())
     }
 
     fn settle(&self, limit: Duration) -> Result<()> {
