@@ -57,7 +57,7 @@ impl Variant {
 }
 
 /// A manifest as it was rendered: each run of a pod has a UID that the agent puts in.
-fn without_uid(manifest: &str) -> String {
+pub(crate) fn without_uid(manifest: &str) -> String {
     manifest.split_inclusive('\n').filter(|line| !line.starts_with("  uid: ")).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::bench::{Bench, Variant, visible_files};
+use crate::bench::{Bench, Variant, visible_files, without_uid};
 
 /// How often the agent is killed.
 const KILLS: u64 = 50;
@@ -32,7 +32,7 @@ fn torn_files(
             let Ok(contents) = std::fs::read_to_string(&path) else { continue };
             looks.fetch_add(1, Ordering::Relaxed);
             let host_path = format!("/{}", path.strip_prefix(bench.path("/")).unwrap().display());
-            if !texts.get(&host_path).is_some_and(|whole| whole.contains(&contents)) {
+            if !texts.get(&host_path).is_some_and(|whole| whole.contains(&without_uid(&contents))) {
                 torn.push(format!("{host_path}: {contents:?}"));
             }
         }
