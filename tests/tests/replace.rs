@@ -70,10 +70,12 @@ fn an_agent_that_is_killed_leaves_no_two_of_a_kind() {
         lab.wait_for(&wanted.version).unwrap();
         lab.wait_for_serving(wanted.generation).unwrap();
     }
-    for watch in watches {
+    // A keepalived that was away when the agent came back waits until the network was listened to, and the next
+    // generation does not wait for that.
+    for (watch, runs) in watches.into_iter().zip([9, 2]) {
         let seen = watch.stop();
         assert!(seen.together.is_empty(), "{seen:?}\n{}", lab.journal());
-        assert!(seen.pods.len() >= 9, "{seen:?}");
+        assert!(seen.pods.len() >= runs, "{seen:?}");
     }
 }
 
