@@ -7,7 +7,16 @@
 //! keepalived: write the config files, run [`check_command`] in the container, then [`KEEPALIVED_RELOAD_COMMAND`], and
 //! [`keepalived_verify_command`] to see that it took it.
 
+use basalt_model::names::AbsolutePath;
+use basalt_model::node::Frontend;
+
 use crate::pods::{haproxy, keepalived};
+
+/// The name of the haproxy pod.
+pub const HAPROXY: &str = haproxy::NAME;
+
+/// The name of the keepalived pod.
+pub const KEEPALIVED: &str = keepalived::NAME;
 
 /// The folder on the host, also in the pod, that holds haproxy's sockets. Only root may open them.
 pub const HAPROXY_DIRECTORY: &str = "/run/basalt/haproxy";
@@ -21,6 +30,18 @@ pub const HAPROXY_MASTER_SOCKET: &str = "/run/basalt/haproxy/master.sock";
 /// Holds `1` while haproxy is about to stop: keepalived lets the virtual addresses go as long as there is a better
 /// node. Gone when haproxy starts.
 pub const HAPROXY_DRAIN_FILE: &str = "/run/basalt/haproxy/drain";
+
+/// The file that haproxy reads the certificate in `directory` from, with its chain and key; also its name in runtime
+/// commands.
+pub fn haproxy_certificate_file(directory: &AbsolutePath) -> String {
+    haproxy::combined(directory)
+}
+
+/// Where haproxy shakes hands for `frontend` beside its real listeners, whatever addresses the node has; only root may
+/// connect, and nothing goes on to a server.
+pub fn haproxy_handshake_socket(frontend: &Frontend) -> String {
+    haproxy::own_socket(frontend)
+}
 
 /// Makes keepalived read its config again: it is the first process of its container.
 pub const KEEPALIVED_RELOAD_COMMAND: [&str; 3] = ["/bin/sh", "-c", "kill -HUP 1"];

@@ -3,7 +3,8 @@
 //! Read [`render`] first, then one pod file in `pods/` (what the pod runs, as manifest and as config text), then
 //! `parts` (what all pods share) and [`check`] (the rules every manifest obeys before it may be written).
 //!
-//! People's own pods are carried as they were written. What holds for every pod of ours: it lives in the host's network, refers to no object of the Kubernetes API, names its
+//! People's own pods are carried as they were written, with the digest of their files where they have any, so that a changed
+//! file rolls them. What holds for every pod of ours: it lives in the host's network, refers to no object of the Kubernetes API, names its
 //! image by digest, carries its priority as a number, mounts its config read-only from the host, takes secrets by
 //! path. A new config is told to a running pod where its program can take it ([`control`]); where it cannot, the
 //! annotation [`CONFIG_DIGEST_ANNOTATION`] changes with the config, so that a new one rolls the pod.
@@ -18,10 +19,12 @@ pub mod control;
 pub mod import;
 pub mod lint;
 mod manifest;
+pub mod objects;
 mod parts;
 mod pods;
 #[cfg(test)]
 mod properties;
+pub mod secret_value;
 
 pub use pods::keepalived::{CHECK_WEIGHT, HIGHEST_PRIORITY};
 
@@ -55,7 +58,8 @@ pub const CONFIG_DIRECTORY: &str = "/etc/basalt/pods";
 pub const TRUST_DIRECTORY: &str = "/etc/basalt/trust";
 
 /// The annotation with the SHA-256 over the pod's config files: path, mode and contents of each, in order. Pods whose
-/// running program takes a new config ([`control::check_command`]) have none.
+/// running program takes a new config ([`control::check_command`]) have none. A manifest that a person wrote in YAML
+/// has it as a comment in its first line, so that the rest stays as it was written.
 pub const CONFIG_DIGEST_ANNOTATION: &str = "basalt.dev/config-sha256";
 
 /// One thing that is wrong, and where.

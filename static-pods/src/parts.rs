@@ -301,7 +301,7 @@ pub(crate) fn parent(path: &AbsolutePath) -> Option<AbsolutePath> {
 
 /// SHA-256 over the files in order. Each text is preceded by its length, so that no two lists of files give the same
 /// input: moving a byte from one file to the next, or from a path to its contents, changes the digest.
-fn config_digest(files: &[ConfigFile]) -> String {
+pub(crate) fn config_digest(files: &[ConfigFile]) -> String {
     let mut hasher = Sha256::new();
     for file in files {
         for text in [file.path.as_str(), &file.contents] {

@@ -50,12 +50,13 @@ fn case(name: &str) -> Case {
     let (folder, files) = (folder(name), files(name));
     let sources: Vec<Source<'_>> = files
         .iter()
-        .filter(|(name, _)| !name.ends_with(".env"))
+        // Others refer to these.
+        .filter(|(name, _)| !name.ends_with(".env") && !name.starts_with("parts/"))
         .map(|(name, text)| Source { name, text })
         .collect();
     let mut read = |reference: Reference<'_>| {
         let path = match reference.path.strip_prefix('/') {
-            Some(path) => folder.join("root").join(path),
+            Some(path) => folder.join("system").join(path),
             None => folder.join("files").join(reference.path),
         };
         fs::read_to_string(path).map_err(|_| "there is no such file".to_owned())
@@ -141,7 +142,9 @@ fn every_key_of_units_is_noted(case: &Case) {
 
 /// Each field of each service, and each thing that the file has for all of them, has a note.
 fn every_field_of_compose_files_is_noted(case: &Case) {
-    for (name, text) in case.files.iter().filter(|(name, _)| name.ends_with(".yaml")) {
+    // Of what is only extended no more is read than that service.
+    let is_whole = |name: &str| name.ends_with(".yaml") && !name.ends_with("base.yaml");
+    for (name, text) in case.files.iter().filter(|(name, _)| is_whole(name)) {
         let root = yaml::parse(text.as_bytes(), &mut Report::new(name)).unwrap().first.unwrap();
         let mut paths = Vec::new();
         for (section, value) in entries(&root) {
@@ -195,9 +198,172 @@ fn a_compose_file() {
     every_field_of_compose_files_is_noted(&case);
 }
 
+#[test]
+fn a_compose_project_of_several_files() {
+    let case = check("project");
+    every_field_of_compose_files_is_noted(&case);
+}
+
+/// A file that another project includes is part of that one, whichever of them is given first.
+#[test]
+fn what_is_included_is_imported_once() {
+    let inner = Source { name: "a/compose.yaml", text: "services: {b: {image: r.example/b}}" };
+    let outer = Source { name: "compose.yaml", text: "include: [a/compose.yaml]\nservices: {}" };
+    for sources in [[inner, outer], [outer, inner]] {
+        let mut read = |reference: Reference<'_>| match reference.path {
+            "a/compose.yaml" => Ok(inner.text.to_owned()),
+            _ => Err("there is none".to_owned()),
+        };
+        let imported = import(&sources, &mut read);
+        let names: Vec<&str> = imported.pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(names, ["b"], "{:#?}", imported.notes);
+        let twice = imported.notes.iter().any(|note| note.message.contains("another pod"));
+        assert!(!twice, "{:#?}", imported.notes);
+    }
+}
+
+/// What becomes of texts that refer to one another.
+fn imported(files: &[(&str, &str)], given: &[&str]) -> Imported {
+    let find = |wanted: &str| files.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text);
+    let sources: Vec<Source<'_>> =
+        given.iter().map(|name| Source { name, text: find(name).unwrap() }).collect();
+    let mut read = |reference: Reference<'_>| {
+        let (folder, _) = reference.from.rsplit_once('/').unwrap_or_default();
+        let path = format!("{folder}/{}", reference.path);
+        let found = find(path.trim_start_matches('/'));
+        found.map(str::to_owned).ok_or_else(|| "there is no such file".to_owned())
+    };
+    import(&sources, &mut read)
+}
+
+fn names(imported: &Imported) -> Vec<&str> {
+    imported.pods.iter().map(|pod| pod.name.as_str()).collect()
+}
+
+/// The notes about one file, as they are shown, but for those of what is carried.
+fn said(imported: &Imported, file: &str) -> Vec<String> {
+    let notes = imported.notes.iter().filter(|note| note.file == file);
+    let notes = notes.filter(|note| note.fate != Fate::Carried);
+    notes.map(|note| note.to_string().replace("\n  remedy", "")).collect()
+}
+
+/// The `.env` of a project says which files it is made of, and which services run.
+#[test]
+fn a_project_is_what_its_env_names() {
+    const SERVICES: &str = "services:
+  web: {image: 'r.example/web:${TAG}'}
+  tool: {image: r.example/tool, profiles: [debug, other]}
+  off: {image: r.example/off, profiles: [other]}
+";
+    const ENV: &str = "COMPOSE_FILE=compose.yaml:deploy/prod.yaml
+COMPOSE_PROFILES=debug,more
+COMPOSE_PROJECT_NAME=a
+TAG=7
+";
+    let files = [
+        ("a/.env", ENV),
+        ("a/compose.yaml", SERVICES),
+        ("a/compose.override.yaml", "services: {web: {command: [override]}}\n"),
+        ("a/deploy/prod.yaml", "services: {web: {command: [prod]}}\n"),
+    ];
+    let whole = imported(&files, &["a/.env", "a/compose.yaml", "a/deploy/prod.yaml"]);
+    assert_eq!(names(&whole), ["tool", "web"], "{:#?}", whole.notes);
+    let web = &whole.pods[1].manifest;
+    assert!(web.contains("r.example/web:7") && web.contains("- prod"), "{web}");
+    assert_eq!(said(&whole, "a/.env"), Vec::<String>::new());
+    let kept = whole.notes.iter().filter(|note| note.file == "a/.env").count();
+    assert_eq!(kept, 3, "{:#?}", whole.notes);
+    let lost = said(&whole, "a/compose.yaml").join("\n");
+    assert!(lost.contains("lost: services.off.profiles: a service with a profile"), "{lost}");
+
+    // Whoever names other files gets those, and is told.
+    let other = imported(&files, &["a/compose.yaml", "a/compose.override.yaml"]);
+    assert!(other.pods[1].manifest.contains("- override"), "{:#?}", other.pods);
+    assert_eq!(
+        said(&other, "a/.env"),
+        [
+            "a/.env:1:1: lost: COMPOSE_FILE: other files were given than `a/compose.yaml` and `a/deploy/prod.yaml`, which compose would take: give the folder of this file alone, or those files in their order"
+        ]
+    );
+    let half = imported(&files, &["a/.env", "a/compose.yaml"]);
+    assert!(half.is_refused());
+    let refusal = said(&half, "a/.env").join("\n");
+    assert!(refusal.contains("names `a/deploy/prod.yaml`, which was not given"), "{refusal}");
+}
+
+/// Texts go with the pod, unless they hold secrets or nobody here has them.
+#[test]
+fn configs_go_with_the_pod() {
+    let text = "services:
+  web:
+    image: r.example/web
+    container_name: front
+    configs:
+    - site.conf
+    - {source: inline, target: /etc/in, mode: 0440}
+    - {source: variable, target: relative, uid: '5'}
+    - {source: password, mode: 0400}
+    - outside
+    - absent
+configs:
+  site.conf: {file: conf/site.conf}
+  inline: {content: \"port: ${PORT}\"}
+  variable: {environment: PORT}
+  password: {content: \"root_password = geheim\"}
+  outside: {external: true}
+  absent: {file: absent.conf}
+";
+    let files =
+        [("a/compose.yaml", text), ("a/conf/site.conf", "listen 80;\n"), ("a/.env", "PORT=8080\n")];
+    let made = imported(&files, &["a/compose.yaml"]);
+    assert_eq!(names(&made), ["front"], "{:#?}", made.notes);
+    let pod = &made.pods[0];
+    let files: Vec<_> =
+        pod.files.iter().map(|it| (it.name.as_str(), it.contents.as_str(), it.mode)).collect();
+    assert_eq!(
+        files,
+        [
+            ("inline", "port: 8080", 0o440),
+            ("site.conf", "listen 80;\n", 0o444),
+            ("variable", "8080", 0o444)
+        ]
+    );
+    for line in [
+        "path: /etc/basalt/pods/front/site.conf",
+        "mountPath: /site.conf",
+        "mountPath: /etc/in",
+        "mountPath: /relative",
+        "path: /var/lib/basalt/secrets/front-password",
+        "mountPath: /password",
+    ] {
+        assert!(pod.manifest.contains(line), "{line}\n{}", pod.manifest);
+    }
+    for absent in ["geheim", "outside", "absent"] {
+        assert!(!pod.manifest.contains(absent), "{}", pod.manifest);
+    }
+    let snippet = made.snippet.to_yaml("pods", &[]);
+    let file = "  - name: site.conf\n    source: pods/front/site.conf\n    mode: '0444'\n";
+    assert!(snippet.contains(file), "{snippet}");
+    let said = said(&made, "a/compose.yaml").join("\n");
+    for expected in [
+        "broken: services.web.configs[3]: the text holds a secret",
+        "changed: services.web.configs[2]: the file belongs to root, and everybody may read it",
+        "broken: services.web.configs[4]: what is in the config is not known",
+        "broken: configs.outside.external: the config is kept elsewhere",
+        "broken: configs.absent.file: the file was not read (there is no such file)",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    refused(
+        "a.yaml",
+        "services:\n  a: {image: r.example/a, configs: [sit]}\nconfigs: {site: {content: a}}\n",
+        "a.yaml:2:37: error: services.a.configs[0]: no config is called `sit`",
+    );
+}
+
 /// Every file of every case, by its name.
 static CORPUS: LazyLock<Vec<(String, String)>> =
-    LazyLock::new(|| ["host", "units", "compose"].map(files).concat());
+    LazyLock::new(|| ["host", "units", "compose", "project"].map(files).concat());
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -247,4 +413,134 @@ fn what_cannot_be_understood_is_refused() {
     refused("a.yaml", "services:\n  a: [\n", "error: not YAML");
     refused("a.yaml", "kind: Pod\n", "the file has no `services`");
     refused("a.yaml", "services:\n  a:\n    image: ${B:?}\n", "the variable `B` has to be set");
+    refused(
+        "a.yaml",
+        "include: [b.yaml]\nservices: {}\n",
+        "a.yaml:1:11: error: include[0]: the file `b.yaml` was not",
+    );
+    refused(
+        "a.yaml",
+        "include: ['https://h.example/b.yaml']\nservices: {}\n",
+        "nothing is fetched",
+    );
+    refused("a.yaml", "include: [{paht: b}]\nservices: {}\n", "`include` has no such field");
+    refused(
+        "a.yaml",
+        "services:\n  a: {extends: b}\n  c: {image: r.example/c}\n",
+        "`a.yaml` has no service `b`",
+    );
+    refused(
+        "a.yaml",
+        "services:\n  a: {extends: b}\n  b: {extends: a}\n",
+        "a.yaml:3:7: error: services.a.extends: the service extends itself",
+    );
+    refused("a.yaml", "services:\n  a: {extends: {file: b.yaml}}\n", "it names no service");
+    refused(
+        "a.yaml",
+        "services:\n  a: {extends: b, cap_add: {c: d}}\n  b: {cap_add: [e]}\n",
+        "a.yaml:2:28: error: services.a.cap_add: it is of another kind than what it is merged over, a.yaml:3:16",
+    );
+}
+
+/// Of a container's limits and its unit's the tighter ones hold, whichever come first.
+#[test]
+fn the_tighter_limit_holds() {
+    let unit = |own: &str, of_unit: &str| {
+        let text = format!(
+            "[Container]\nImage=r.example/a\nPodmanArgs={own}\n[Service]\nRestart=always\n{of_unit}\n"
+        );
+        imported(&[("a.container", &text)], &["a.container"]).pods[0].manifest.clone()
+    };
+    for (own, of_unit, cpu, memory) in [
+        ("--cpus=1.5 --memory=2g", "CPUQuota=200%\nMemoryMax=3G", "1500m", "2Gi"),
+        ("--cpus=2 --memory=3g", "CPUQuota=150%\nMemoryMax=2G", "1500m", "2Gi"),
+        ("--cpu-quota=150000 --memory=2g", "CPUQuota=200%\nMemoryMax=3G", "1500m", "2Gi"),
+    ] {
+        let manifest = unit(own, of_unit);
+        let limits = format!("      limits:\n        cpu: '{cpu}'\n        memory: '{memory}'\n");
+        assert!(manifest.contains(&limits), "{own} {of_unit}\n{manifest}");
+    }
+}
+
+/// What is said of a pod holds for its containers.
+#[test]
+fn a_pod_hands_on_what_it_has() {
+    let image = "Image=r.example/a\nPod=p.pod\n";
+    let files = [
+        (
+            "p.pod",
+            "[Pod]\nPodmanArgs=--memory=1g --cpus=2 --device=/dev/fuse --security-opt=label=disable --security-opt=seccomp=/a.json\n[Service]\nRestart=always\nMemoryMax=512M\n",
+        ),
+        ("a.container", &format!("[Container]\n{image}PodmanArgs=--memory=400m\n")),
+        (
+            "b.container",
+            &format!(
+                "[Container]\n{image}PodmanArgs=--memory=2g --security-opt=seccomp=unconfined\n"
+            ),
+        ),
+    ];
+    let made = imported(&files, &["p.pod", "a.container", "b.container"]);
+    linted(&made);
+    let manifest = &made.pods[0].manifest;
+    // Together they may have more than the pod, but not request it.
+    for expected in [
+        "  restartPolicy: Always\n",
+        "  resources:\n    limits:\n      cpu: '2'\n      memory: '512Mi'\n",
+        "      limits:\n        memory: '400Mi'\n      requests:\n        memory: '0'\n",
+        "      limits:\n        memory: '512Mi'\n      requests:\n        memory: '0'\n",
+        "      seccompProfile:\n        localhostProfile: a.json\n        type: Localhost\n",
+        "      seccompProfile:\n        type: Unconfined\n",
+    ] {
+        assert!(manifest.contains(expected), "{expected}\n{manifest}");
+    }
+    for of_both in ["privileged: true", "type: spc_t", "mountPath: /dev/fuse"] {
+        assert_eq!(manifest.matches(of_both).count(), 2, "{of_both}\n{manifest}");
+    }
+}
+
+/// A container that opens devices is privileged, whatever else is said of it.
+#[test]
+fn devices_need_privileges() {
+    for arguments in
+        ["--device=/dev/kvm --privileged=false", "--privileged=false --device=/dev/kvm"]
+    {
+        let text = format!("[Container]\nImage=r.example/a\nPodmanArgs={arguments}\n");
+        let made = imported(&[("a.container", &text)], &["a.container"]);
+        assert!(made.pods[0].manifest.contains("privileged: true"), "{}", made.pods[0].manifest);
+    }
+}
+
+/// What podman keeps away from the host is not written there by the pod.
+#[test]
+fn overlays_are_read_only() {
+    let text = "[Container]\nImage=r.example/a\nVolume=/srv/a:/a:O\n";
+    let made = imported(&[("a.container", text)], &["a.container"]);
+    let mount = "- name: a\n      mountPath: /a\n      readOnly: true\n";
+    assert!(made.pods[0].manifest.contains(mount), "{}", made.pods[0].manifest);
+    let said = said(&made, "a.container").join("\n");
+    assert!(said.contains("broken: Container.Volume: mounted read-only"), "{said}");
+}
+
+/// Capabilities of other users than root are lost, and said to be.
+#[test]
+fn capabilities_of_users() {
+    for (user, expected) in [
+        ("", None),
+        ("User=0\n", None),
+        ("User=root\n", None),
+        (
+            "User=42\n",
+            Some(
+                "lost: the program runs as user 42, and has `NET_ADMIN` only if its file in the image has",
+            ),
+        ),
+    ] {
+        let text = format!("[Container]\nImage=r.example/a\nAddCapability=CAP_NET_ADMIN\n{user}");
+        let made = imported(&[("a.container", &text)], &["a.container"]);
+        let said = said(&made, "a.container").join("\n");
+        match expected {
+            Some(expected) => assert!(said.contains(expected), "{user} {said}"),
+            None => assert!(!said.contains("program runs as"), "{user} {said}"),
+        }
+    }
 }

@@ -289,10 +289,38 @@ fn own_pods_stay_as_they_were_written() {
     let pods = render(&node).unwrap();
     let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
     assert_eq!(names, ["exporter", "haproxy", "keepalived", "vault-agent"]);
-    assert_eq!(pods[0].manifest, EXPORTER);
+    let (digest, manifest) = pods[0].manifest.split_once('\n').unwrap();
+    assert!(digest.starts_with("# basalt.dev/config-sha256: "), "{digest}");
+    assert_eq!(manifest, EXPORTER);
     let file = &pods[0].files[0];
     assert_eq!(file.path.as_str(), "/etc/basalt/pods/exporter/a.conf");
     assert_eq!((file.contents.as_str(), file.mode), ("a = 1\n", 0o600));
+    // Without files there is nothing that could change.
+    node.pods[0].files.clear();
+    assert_eq!(render(&node).unwrap()[0].manifest, EXPORTER);
+}
+
+/// Another manifest makes the agent replace the pod.
+#[test]
+fn a_changed_file_changes_the_manifest_of_an_own_pod() {
+    let mut node = node("n1");
+    node.pods = vec![own("exporter", EXPORTER)];
+    let manifest = |node: &Node| pod(&render(node).unwrap(), "exporter").manifest.clone();
+    let mut seen = std::collections::BTreeSet::from([manifest(&node)]);
+    let haproxy = pod(&render(&node).unwrap(), "haproxy").manifest.clone();
+    node.pods[0].files[0].contents.push_str("b = 2\n");
+    seen.insert(manifest(&node));
+    node.pods[0].files[0].mode = "0644".parse().unwrap();
+    seen.insert(manifest(&node));
+    node.pods[0].files[0].name = "b.conf".parse().unwrap();
+    seen.insert(manifest(&node));
+    assert_eq!(seen.len(), 4);
+    // A load balancer takes its new config while it runs.
+    let frontend = &mut node.haproxy.as_mut().unwrap().frontends[0];
+    frontend.rules.push("http-request deny if FALSE".to_owned());
+    let pods = render(&node).unwrap();
+    assert!(file(&pods, "haproxy", "haproxy.cfg").contains("deny if FALSE"));
+    assert_eq!(pod(&pods, "haproxy").manifest, haproxy);
 }
 
 #[test]

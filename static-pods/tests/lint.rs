@@ -67,6 +67,26 @@ fn pod(name: &str, rest: &str) -> String {
     )
 }
 
+/// What the kubelet takes, and what likely does something else than was meant.
+#[test]
+fn questionable_values() {
+    let volume = |source: &str| format!("  volumes: [{{name: v, {source}}}]\n");
+    for (rest, expected) in [
+        ("    resources: {limits: {ephemeral-storage: 500m}}\n".to_owned(), "resource-value"),
+        ("    resources: {requests: {memory: 500m}}\n".to_owned(), "memory"),
+        ("    resources: {limits: {a.example/gpu: 1}}\n".to_owned(), "resource-value"),
+        (volume("emptyDir: {sizeLimit: 512m}"), "empty-dir"),
+        (volume("hostPath: {path: '/srv/{{ site }}'}"), "host-path"),
+        (volume("hostPath: {path: '/srv/${SITE}'}"), "host-path"),
+        ("  hostname: b\n".to_owned(), "hostname"),
+    ] {
+        let text = pod("a", &rest);
+        let found = findings("a.yaml", text.as_bytes());
+        let rules: Vec<_> = found.iter().map(|one| (one.rule, one.severity())).collect();
+        assert_eq!(rules, [(expected, Severity::Warning)], "{text}");
+    }
+}
+
 #[test]
 fn files_together() {
     let (a, b) = (pod("a", ""), pod("b", ""));
@@ -100,6 +120,32 @@ fn the_rules_of_basalt() {
         ["basalt-priority", "basalt-probe", "basalt-capabilities", "basalt-image-digest"];
     assert_eq!(rules.len(), expected.len(), "{rules:?}");
     assert!(expected.iter().all(|rule| rules.contains(rule)), "{rules:?}");
+}
+
+/// Secrets stand in no manifest of a node's own, and in no message.
+#[test]
+fn secrets_are_paths() {
+    let policy = Policy::of_own_pods();
+    for (rest, expected) in [
+        ("env: [{name: DB_PASSWORD, value: hunter2}]", 1),
+        ("env: [{name: vault-token, value: hunter2}]", 1),
+        ("env: [{name: DB, value: 'mysql://nova:hunter2@192.0.2.1/nova'}]", 1),
+        ("args: ['--key', '-----BEGIN RSA PRIVATE KEY-----hunter2']", 1),
+        ("command: [a, 'https://user:hunter2@r.example/']", 1),
+        ("env: [{name: DB_PASSWORD_FILE, value: hunter2}]", 0),
+        ("env: [{name: DB_PASSWORD, value: /run/secrets/db}]", 0),
+        ("env: [{name: USE_TOKENS, value: 'true'}, {name: TOKEN}]", 0),
+        ("args: ['https://192.0.2.1:8200', user@r.example]", 0),
+    ] {
+        let text = pod("a", &format!("    {rest}\n"));
+        let found =
+            lint(&[File { name: "a.yaml", bytes: text.as_bytes() }], Rules::Basalt(&policy));
+        let secrets: Vec<_> =
+            found.iter().filter(|one| one.rule == "basalt-secret-value").collect();
+        assert_eq!(secrets.len(), expected, "{text}");
+        assert!(found.iter().all(|one| !one.to_string().contains("hunter2")), "{found:?}");
+        assert!(findings("a.yaml", text.as_bytes()).is_empty(), "{text}");
+    }
 }
 
 /// What a host has, and the rules that a pod breaks there besides.
@@ -136,4 +182,39 @@ fn what_the_host_has() {
     let folder = HostPath::Found { kind: HostPathKind::Folder, label: None };
     check_on_host(folder, &["a"], &["basalt-host-path"]);
     check_on_host(file(None), &["b"], &["basalt-image-missing"]);
+}
+
+/// The rules that the checklist names are rules of the linter.
+#[test]
+fn the_checklist_names_rules_that_there_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint");
+    let mut code = String::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            // Without the tests at the end.
+            let text = fs::read_to_string(path).unwrap();
+            code += text.split("#[cfg(test)]").next().unwrap();
+        }
+    }
+    let checklist = fs::read_to_string(folder.join("CHECKLIST.md")).unwrap();
+    let (mut rows, mut without) = (0, String::new());
+    for row in checklist.lines().filter(|line| line.starts_with("| `")) {
+        let [function, rules, remark] = row.trim_matches('|').split('|').collect::<Vec<_>>()[..]
+        else {
+            panic!("{row}")
+        };
+        rows += 1;
+        let rules: Vec<&str> = rules.split('`').skip(1).step_by(2).collect();
+        for rule in &rules {
+            if !code.contains(&format!("\"{rule}\"")) {
+                writeln!(without, "{function}: there is no rule `{rule}`").unwrap();
+            }
+        }
+        if rules.is_empty() && remark.trim().is_empty() {
+            writeln!(without, "{function}: neither a rule nor a reason").unwrap();
+        }
+    }
+    assert!(rows > 100, "{rows} functions");
+    assert!(without.is_empty(), "{without}");
 }

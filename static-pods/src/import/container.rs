@@ -24,9 +24,6 @@ const DEFAULT_CAPABILITIES: [&str; 11] = [
     "SYS_CHROOT",
 ];
 
-/// CFS's own period, in microseconds.
-const CPU_PERIOD: u64 = 100_000;
-
 /// The container, with `ports` as those it declares. `None`: it has no image, which is noted.
 pub(super) fn container(
     name: &str,
@@ -43,8 +40,7 @@ pub(super) fn container(
     };
     let image = reference(&image, &image_at, notes);
     let environment = environment(name, draft, notes);
-    let mut commands =
-        [draft.entrypoint.take().unwrap_or_default(), std::mem::take(&mut draft.arguments)];
+    let mut commands = commands(draft, notes);
     for words in &mut commands {
         for file in redact(name, words) {
             let place = draft.arguments_at.as_ref().unwrap_or(&at);
@@ -62,6 +58,9 @@ pub(super) fn container(
     made.insert("image".to_owned(), json!(image));
     // The kubelet's own choice depends on the tag.
     made.insert("imagePullPolicy".to_owned(), json!("IfNotPresent"));
+    if draft.opens_devices {
+        draft.set("securityContext.privileged", true);
+    }
     read_only_memory(draft);
     propagation(draft, notes);
     let mounts = draft.mounts.iter().map(|mount| volumes.mount(mount)).collect();
@@ -76,11 +75,8 @@ pub(super) fn container(
             made.insert(key.to_owned(), Value::Array(values));
         }
     }
-    if let Some(quota) = draft.cpu_quota {
-        let milli = (quota.saturating_mul(1000) / draft.cpu_period.unwrap_or(CPU_PERIOD)).max(1);
-        draft.set("resources.limits.cpu", format!("{milli}m"));
-    }
     escalation(draft, notes);
+    ambient(draft, notes);
     for (path, value) in std::mem::take(&mut draft.members) {
         insert(&mut made, &path, value);
     }
@@ -91,6 +87,24 @@ pub(super) fn container(
         made.insert(name.to_owned(), probe);
     }
     Some(Value::Object(made))
+}
+
+/// The `command` and the `args`: an entry point that is taken away leaves the arguments as the whole command.
+fn commands(draft: &mut Draft, notes: &mut Notes) -> [Vec<String>; 2] {
+    let arguments = std::mem::take(&mut draft.arguments);
+    match draft.entrypoint.take() {
+        Some(none) if none.is_empty() => {
+            if arguments.is_empty() {
+                notes.broken(
+                    &draft.at,
+                    "the image's entry point is taken away and nothing is put in its place: it stays",
+                    "write what is to run as the command",
+                );
+            }
+            [arguments, Vec::new()]
+        }
+        entrypoint => [entrypoint.unwrap_or_default(), arguments],
+    }
 }
 
 /// The image's reference with what podman adds to it: nothing where it would ask its list of registries.
@@ -198,6 +212,19 @@ fn escalation(draft: &mut Draft, notes: &mut Notes) {
             "take away `privileged` or `SYS_ADMIN` after review",
         );
     }
+}
+
+/// Podman hands capabilities that are asked for on to a program of another user than root. containerd gives them to root,
+/// and to programs whose file has them.
+fn ambient(draft: &Draft, notes: &mut Notes) {
+    let user = draft.members.get("securityContext.runAsUser").filter(|user| **user != json!(0));
+    let (Some(user), false) = (user, draft.capabilities.add.is_empty()) else { return };
+    let names = draft.capabilities.add.join("`, `");
+    notes.lost(
+        &draft.at,
+        format!("the program runs as user {user}, and has `{names}` only if its file in the image has: podman hands it on"),
+        "give it to the file with `setcap`, or let the program run as root with no other capability",
+    );
 }
 
 fn is_privileged(made: &Map<String, Value>) -> bool {

@@ -1,9 +1,12 @@
 //! What containers and pods of every source format are read into, before they become manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::CarriedFile;
+use super::amounts::Amounts;
+use super::environment::Dialect;
 use super::notes::At;
 
 /// One pod, with what its containers share.
@@ -12,6 +15,8 @@ pub(super) struct PodDraft {
     pub(super) name: String,
     pub(super) at: At,
     pub(super) shared: Shared,
+    /// Limits and requests of all its containers together.
+    pub(super) amounts: Amounts,
     pub(super) containers: Vec<Draft>,
 }
 
@@ -33,10 +38,14 @@ pub(super) struct Draft {
     pub(super) environment_files: Vec<EnvironmentFile>,
     pub(super) mounts: Vec<Mount>,
     pub(super) secrets: Vec<Secret>,
+    /// Their names are unique.
+    pub(super) files: Vec<CarriedFile>,
     pub(super) restart: Option<Restart>,
     /// Members of the container as Kubernetes names them, with dots: `securityContext.runAsUser`.
     pub(super) members: BTreeMap<String, Value>,
     pub(super) capabilities: Capabilities,
+    /// Whether it opens devices of the host, which only privileged containers do.
+    pub(super) opens_devices: bool,
     pub(super) cpu_quota: Option<u64>,
     pub(super) cpu_period: Option<u64>,
     pub(super) keeps_run_read_only: bool,
@@ -55,10 +64,13 @@ pub(super) enum PodReference {
 /// A file of variables.
 #[derive(Clone, Debug)]
 pub(super) struct EnvironmentFile {
+    /// The text that refers to it, by whose folder a relative path is found.
+    pub(super) from: String,
     pub(super) path: String,
     pub(super) at: At,
     /// Whether it may be absent.
     pub(super) is_optional: bool,
+    pub(super) dialect: Dialect,
 }
 
 /// Capabilities, without `CAP_`.
@@ -108,6 +120,8 @@ pub(super) enum MountSource {
     Host(String, &'static str),
     /// A volume of podman.
     Named(String),
+    /// A file that goes with the pod, by its name.
+    Carried(String),
     /// Memory, with a limit.
     Memory(Option<String>),
     /// What goes with the pod.
@@ -160,7 +174,13 @@ impl PodDraft {
     /// A pod with the name of its only container.
     pub(super) fn of_one(container: Draft) -> PodDraft {
         let (name, at) = (container.name.clone(), container.at.clone());
-        PodDraft { name, at, shared: Shared::default(), containers: vec![container] }
+        PodDraft {
+            name,
+            at,
+            shared: Shared::default(),
+            amounts: Amounts::new(),
+            containers: vec![container],
+        }
     }
 }
 
@@ -178,9 +198,11 @@ impl Draft {
             environment_files: Vec::new(),
             mounts: Vec::new(),
             secrets: Vec::new(),
+            files: Vec::new(),
             restart: None,
             members: BTreeMap::new(),
             capabilities: Capabilities::default(),
+            opens_devices: false,
             cpu_quota: None,
             cpu_period: None,
             keeps_run_read_only: false,
@@ -198,6 +220,22 @@ impl Draft {
     pub(super) fn mount(&mut self, mount: Mount) {
         self.mounts.retain(|known| known.target != mount.target);
         self.mounts.push(mount);
+    }
+
+    /// Takes over what was said of all containers of the pod `frame`; what the container says itself goes before it.
+    pub(super) fn inherit(&mut self, frame: &Draft) {
+        for mount in &frame.mounts {
+            if !self.mounts.iter().any(|own| own.target == mount.target) {
+                self.mounts.push(mount.clone());
+            }
+        }
+        // Of one profile or label, parts of two would be neither.
+        let group = |path: &str| path.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
+        let own: BTreeSet<_> = self.members.keys().map(|path| group(path)).collect();
+        let others = frame.members.iter().filter(|(path, _)| !own.contains(&group(path)));
+        self.members.extend(others.map(|(path, value)| (path.clone(), value.clone())));
+        self.opens_devices |= frame.opens_devices;
+        self.restart = self.restart.or(frame.restart);
     }
 
     /// Mounts the file of a secret.

@@ -1,9 +1,12 @@
 //! Files of variables, which are read and written into the manifest.
 
+use std::collections::BTreeMap;
+
 use basalt_model::report::Place;
 
 use super::Reference;
 use super::draft::Draft;
+use super::interpolate::{Wrong, interpolated};
 use super::notes::{At, Notes};
 
 /// Answers with the text of a file.
@@ -30,15 +33,11 @@ pub(super) struct Variable {
 }
 
 /// Adds what the draft's files of variables say to its environment, which has the last word.
-pub(super) fn read_files(
-    draft: &mut Draft,
-    dialect: Dialect,
-    read: &mut Read<'_>,
-    notes: &mut Notes,
-) {
+pub(super) fn read_files(draft: &mut Draft, read: &mut Read<'_>, notes: &mut Notes) {
     let own: Vec<String> = draft.environment.keys().cloned().collect();
+    let mut known = BTreeMap::new();
     for file in std::mem::take(&mut draft.environment_files) {
-        let text = match read(Reference { from: &file.at.file, path: &file.path }) {
+        let text = match read(Reference { from: &file.from, path: &file.path }) {
             Ok(text) => text,
             Err(error) if file.is_optional => {
                 let message =
@@ -61,13 +60,18 @@ pub(super) fn read_files(
                 continue;
             }
         };
-        for variable in variables(&text, dialect) {
+        for variable in variables(&text, file.dialect) {
             let at = At {
                 file: file.path.clone(),
                 place: Place { line: variable.line, column: 1 },
                 setting: variable.name.clone(),
             };
-            match variable.value {
+            let value = match variable.is_literal {
+                true => variable.value,
+                false => variable.value.map(|value| put_in(&value, &known, &at, notes)),
+            };
+            known.extend(value.clone().map(|value| (variable.name.clone(), value)));
+            match value {
                 _ if own.contains(&variable.name) => {
                     notes.carried(&at, "set otherwise by the container itself");
                 }
@@ -83,6 +87,21 @@ pub(super) fn read_files(
             }
         }
     }
+}
+
+/// The value with the variables in it that stand before it, as compose has it.
+fn put_in(value: &str, known: &BTreeMap<String, String>, at: &At, notes: &mut Notes) -> String {
+    let (made, wrong) = interpolated(value, known);
+    for wrong in wrong {
+        let message = match wrong {
+            Wrong::Unset(name) | Wrong::Required(name) => {
+                format!("nothing before it sets the variable `{name}`: it is left empty")
+            }
+            Wrong::Syntax => "a `$` begins no variable".to_owned(),
+        };
+        notes.broken(at, message, "write the value in single quotes where a `$` is meant");
+    }
+    made
 }
 
 /// The variables of a file, in their order.

@@ -55,6 +55,29 @@ impl Unit {
         }
     }
 
+    /// Whether the file is a template that names no instance of itself, so that nothing is made of it, which is noted.
+    pub(super) fn is_mere_template(&self, units: &[Unit], notes: &mut Notes) -> bool {
+        if !self.stem.ends_with('@') || self.last("Install", "DefaultInstance").is_some() {
+            return false;
+        }
+        let is_instance = |unit: &&Unit| {
+            unit.kind == self.kind && unit.stem != self.stem && unit.stem.starts_with(&self.stem)
+        };
+        if let Some(instance) = units.iter().find(is_instance) {
+            let message =
+                format!("the file is a template: its instance `{}` counts", instance.file);
+            notes.carried(&self.at(), message);
+        } else {
+            let remedy = format!(
+                "give the file under the name of its instance, `{}1.{}`",
+                self.stem, self.kind
+            );
+            let message = "the file is a template, and names no instance of it";
+            notes.broken(&self.at(), message, &remedy);
+        }
+        true
+    }
+
     /// The text with its specifiers resolved; one that only a host can resolve is noted and stays.
     pub(super) fn resolved(&self, text: &str, at: &At, notes: &mut Notes) -> String {
         let service = format!("{}.service", self.instance_stem());

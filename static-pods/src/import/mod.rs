@@ -8,12 +8,14 @@
 //!
 //! A standalone node has no network plugin: every pod shares the host's network, and what that changes is noted.
 
+mod amounts;
 mod compose;
 mod container;
 mod draft;
 mod environment;
 mod files;
 mod health;
+mod interpolate;
 mod keys;
 mod notes;
 mod options;
@@ -31,6 +33,7 @@ mod volumes;
 
 use serde_json::Value;
 
+pub use compose::compose_files;
 pub use notes::{Fate, Note};
 pub use secrets::SECRETS;
 pub use snippet::Snippet;
@@ -44,7 +47,9 @@ use notes::{At, Notes};
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'t> {
     /// The file as the person named it. What it is follows from the last part: `web.container`, `compose.yaml`; drop-ins
-    /// are in folders beside it, `web.container.d/10-more.conf`.
+    /// are in folders beside it, `web.container.d/10-more.conf`. Compose files of one folder are one project, where later
+    /// ones are merged over earlier ones and those called `…override.yaml` over all others; a `.env` that names the files of
+    /// its project (`COMPOSE_FILE`) makes those the project instead.
     pub name: &'t str,
     /// What is in it.
     pub text: &'t str,
@@ -66,6 +71,19 @@ pub struct ImportedPod {
     pub name: String,
     /// The manifest, YAML text with a final newline. The kubelet takes it by the rules of [`lint`].
     pub manifest: String,
+    /// The files that it mounts from the pod's own folder, sorted by name.
+    pub files: Vec<CarriedFile>,
+}
+
+/// A text that goes with a pod, as a config file of the cluster.yaml. Holds no secret as far as anybody can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedFile {
+    /// Unique in the pod.
+    pub name: String,
+    /// What is in it.
+    pub contents: String,
+    /// The mode that the node gives to it.
+    pub mode: u32,
 }
 
 /// What texts became.
@@ -99,9 +117,7 @@ pub fn import(
     let units = files::units(&units, &mut notes);
     drafts.extend(quadlet::pods(&units, read, &mut notes));
     drafts.extend(service::pods(&units, read, &mut notes));
-    for source in rest {
-        drafts.extend(compose::pods(source, read, &mut notes));
-    }
+    drafts.extend(compose::pods(&rest, read, &mut notes));
     let (pods, snippet) = finished(drafts, &mut notes);
     Imported { pods, snippet, notes: notes.sorted() }
 }
@@ -114,16 +130,20 @@ fn finished(drafts: Vec<PodDraft>, notes: &mut Notes) -> (Vec<ImportedPod>, Snip
     drafts.sort_by(|a, b| a.name.cmp(&b.name));
     for draft in drafts {
         let at = draft.at.clone();
-        let Some((name, manifest, secrets)) = pod::manifest(draft, notes) else { continue };
+        let Some(pod::Made { name, manifest, secrets, mut files }) = pod::manifest(draft, notes)
+        else {
+            continue;
+        };
+        files.sort_by(|a, b| a.name.cmp(&b.name));
         if made.iter().any(|(_, pod)| pod.name == name) {
             let message = format!("another pod is called `{name}`, too: this one is left out");
             notes.broken(&at, message, "give one of them another name");
             continue;
         }
         let manifest = print(&manifest);
-        let pod = ImportedPod { name, manifest };
+        let pod = ImportedPod { name, manifest, files };
         if is_taken(&made, &pod, &at, notes) {
-            snippet.add(&pod.name, secrets);
+            snippet.add(&pod, secrets);
             made.push((at, pod));
         }
     }

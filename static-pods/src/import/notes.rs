@@ -116,6 +116,7 @@ impl Notes {
             self.0.iter().filter(|note| note.fate != Fate::Carried).map(key).collect();
         self.0.retain(|note| note.fate != Fate::Carried || !worse.contains(&key(note)));
         self.0.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
+        self.0.dedup();
         self.0
     }
 

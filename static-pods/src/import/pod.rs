@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::CarriedFile;
+use super::amounts;
 use super::container::container;
 use super::draft::{Draft, PodDraft, Port, Restart, Secret, Shared};
 use super::notes::{At, Notes};
@@ -16,9 +18,19 @@ const GRACE_SECONDS: u64 = 10;
 /// The longest name of a pod, as that of its containers: an RFC 1123 label.
 const MAX_NAME: usize = 63;
 
-/// The pod's name, its manifest, and the secrets that it needs. `None`: there is nothing to run, which is noted.
-pub(super) fn manifest(pod: PodDraft, notes: &mut Notes) -> Option<(String, Value, Vec<Secret>)> {
-    let PodDraft { name: written, at, shared, containers } = pod;
+/// A pod as it is imported.
+pub(super) struct Made {
+    pub(super) name: String,
+    pub(super) manifest: Value,
+    /// What vault-agent has to write for it.
+    pub(super) secrets: Vec<Secret>,
+    /// What goes with it.
+    pub(super) files: Vec<CarriedFile>,
+}
+
+/// The pod of a draft. `None`: there is nothing to run, which is noted.
+pub(super) fn manifest(pod: PodDraft, notes: &mut Notes) -> Option<Made> {
+    let PodDraft { name: written, at, shared, mut amounts, containers } = pod;
     let name = label(&written);
     if name.is_empty() {
         let message = "nothing of the name can be in a pod's name";
@@ -36,7 +48,9 @@ pub(super) fn manifest(pod: PodDraft, notes: &mut Notes) -> Option<(String, Valu
     for (_, draft) in &mut containers {
         let own = std::mem::take(&mut draft.shared);
         merge(&mut all, own, &draft.at, notes);
+        amounts::from_quota(draft);
     }
+    amounts::fit(&mut amounts, &mut containers);
     if all.host_network.is_none() {
         notes.changed(
             &at,
@@ -45,18 +59,22 @@ pub(super) fn manifest(pod: PodDraft, notes: &mut Notes) -> Option<(String, Valu
         );
     }
     let mut ports = ports(&all, notes);
-    let mut volumes = Volumes::default();
+    let mut volumes = Volumes::of(&name);
     let mut made = Vec::new();
-    let mut secrets = Vec::new();
+    let (mut secrets, mut files) = (Vec::new(), Vec::new());
     for (name, draft) in &mut containers {
         // Published ports are the pod's; its first container declares them.
         made.push(container(name, draft, std::mem::take(&mut ports), &mut volumes, notes)?);
         secrets.append(&mut draft.secrets);
+        files.append(&mut draft.files);
     }
-    let spec = spec(all, restart, made, volumes, notes);
+    let mut spec = spec(all, restart, made, volumes, notes);
+    if let Some(resources) = amounts::of_pod(amounts) {
+        spec.0.insert("resources".to_owned(), resources);
+    }
     let metadata = metadata(&name, &spec.1);
     let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec.0});
-    Some((name, manifest, secrets))
+    Some(Made { name, manifest, secrets, files })
 }
 
 /// What a name becomes where Kubernetes wants an RFC 1123 label.

@@ -2,8 +2,9 @@
 //!
 //! Rules: podman-systemd.unit(5).
 
+use super::amounts;
 use super::draft::{Draft, MountSource, PodDraft, PodReference};
-use super::environment::{Dialect, Read, read_files};
+use super::environment::{Read, read_files};
 use super::files::Unit;
 use super::keys::{self, Key};
 use super::notes::{At, Notes};
@@ -36,7 +37,7 @@ pub(super) fn pods(units: &[Unit], read: &mut Read<'_>, notes: &mut Notes) -> Ve
         match (place, draft.pod.take()) {
             (Some(place), _) => {
                 let (_, pod, frame) = &mut pods[place];
-                draft.mounts.extend(frame.mounts.iter().cloned());
+                draft.inherit(frame);
                 pod.containers.push(draft);
             }
             (None, None) => alone.push(PodDraft::of_one(draft)),
@@ -68,13 +69,7 @@ fn container(
     notes: &mut Notes,
 ) -> Option<Draft> {
     let mut draft = Draft::new(unit.instance_stem().replace('@', "-"), unit.at());
-    if unit.stem.ends_with('@') && unit.last("Install", "DefaultInstance").is_none() {
-        let message = "the file is a template, and names no instance of it";
-        notes.broken(
-            &unit.at(),
-            message,
-            "give the file under the name of its instance, `web@1.container`",
-        );
+    if unit.is_mere_template(units, notes) {
         return None;
     }
     own_settings(unit, "Container", &mut draft, notes);
@@ -98,7 +93,7 @@ fn container(
     // What a person adds comes last, as on the command line.
     podman_args(unit, "Container", &mut draft, notes);
     mounted_volumes(&mut draft, volumes, notes);
-    read_files(&mut draft, Dialect::Podman, read, notes);
+    read_files(&mut draft, read, notes);
     let is_kept = systemd::apply(unit, &mut draft, notes);
     hooks(unit, notes);
     is_kept.then_some(draft)
@@ -116,7 +111,15 @@ fn pod(unit: &Unit, volumes: &[(String, MountSource)], notes: &mut Notes) -> (Po
     systemd::apply(unit, &mut frame, notes);
     hooks(unit, notes);
     let shared = std::mem::take(&mut frame.shared);
-    let pod = PodDraft { name: frame.name.clone(), at: unit.at(), shared, containers: Vec::new() };
+    amounts::from_quota(&mut frame);
+    let amounts = amounts::take(&mut frame);
+    let pod = PodDraft {
+        name: frame.name.clone(),
+        at: unit.at(),
+        shared,
+        amounts,
+        containers: Vec::new(),
+    };
     (pod, frame)
 }
 

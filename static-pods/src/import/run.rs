@@ -7,6 +7,9 @@ use super::options::{Row, apply, lettered, named};
 /// Words of a command line, each with its place.
 pub(super) type Words = [(String, At)];
 
+/// What systemd takes before the path of a program, systemd.service(5).
+pub(super) const PREFIXES: [char; 6] = ['-', '@', ':', '+', '!', '|'];
+
 /// Global options of podman that are followed by a value, podman(1).
 const GLOBAL_VALUES: [&str; 19] = [
     "--cgroup-manager",
@@ -51,7 +54,7 @@ pub(super) enum Command<'w> {
 
 /// Finds the command in `words`, of which the first is the program. `None`: it is not podman.
 pub(super) fn command(words: &Words) -> Option<Command<'_>> {
-    let program = words.first()?.0.trim_start_matches(['-', '@', ':', '+', '!']);
+    let program = words.first()?.0.trim_start_matches(PREFIXES);
     if !matches!(program.rsplit('/').next(), Some("podman" | "docker")) {
         return None;
     }

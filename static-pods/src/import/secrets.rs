@@ -1,5 +1,7 @@
 //! Values that must not stand in a manifest, and where they are taken from instead.
 
+use crate::secret_value::passwords;
+
 /// The folder on the host where secrets of imported pods are expected, each in a file that a template of vault-agent
 /// writes.
 pub const SECRETS: &str = "/var/lib/basalt/secrets";
@@ -23,7 +25,7 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
         "PIN",
     ];
     const ENDS: [&str; 3] = ["PASSWORD", "TOKEN", "SECRET"];
-    if value.contains("-----BEGIN") || has_credentials(value) {
+    if value.contains("-----BEGIN") || passwords(value).next().is_some() {
         return true;
     }
     let name = name.to_ascii_uppercase();
@@ -38,13 +40,13 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
     is_named && !is_place && !is_plain
 }
 
-/// `scheme://user:password@host`.
-fn has_credentials(value: &str) -> bool {
-    value.match_indices("://").any(|(index, separator)| {
-        let behind = &value[index + separator.len()..];
-        let authority = behind.split(['/', '?', '#', ' ']).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
-        user.is_some_and(|(_, password)| !password.is_empty())
+/// Whether a text of many lines holds a secret: a line `NAME=VALUE` or `NAME: VALUE`, or a word that is one by itself.
+pub(super) fn is_in(text: &str) -> bool {
+    let plain = |word: &str| word.trim().trim_matches(['"', '\'', ',', ';']).to_owned();
+    text.lines().any(|line| {
+        let pair = line.split_once(['=', ':']).filter(|(name, _)| !name.contains("//"));
+        is_secret("", line)
+            || pair.is_some_and(|(name, value)| is_secret(&plain(name), &plain(value)))
     })
 }
 
@@ -108,6 +110,23 @@ mod tests {
             ("ALLOW_EMPTY_PASSWORD", "yes", false),
         ] {
             assert_eq!(is_secret(name, value), expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn texts() {
+        for (text, expected) in [
+            ("listen 80;\n", false),
+            ("a = b\nroot_password = \"hunter2\"\n", true),
+            ("{\n  \"token\": \"abc\",\n}", true),
+            ("a:\n  password: x\n", true),
+            ("password_file: /run/secrets/a\n", false),
+            ("upstream: http://u:p@h/\n", true),
+            ("upstream: http://h:80/\n", false),
+            ("-----BEGIN PRIVATE KEY-----\n", true),
+            ("ssl_certificate_key /etc/tls.key;\n", false),
+        ] {
+            assert_eq!(is_in(text), expected, "{text}");
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Rules: systemd.service(5), podman-generate-systemd(1).
 
+use super::amounts;
 use super::draft::{Draft, PodDraft, PodReference};
-use super::environment::{Dialect, Read, read_files};
+use super::environment::{Read, read_files};
 use super::files::Unit;
 use super::notes::{At, Notes};
 use super::options::{POD_ONLY, apply};
@@ -15,7 +16,7 @@ use super::unit::Setting;
 struct Made {
     pod: PodDraft,
     identifier_file: Option<String>,
-    /// What is mounted into all its containers.
+    /// What was said of all its containers.
     frame: Draft,
 }
 
@@ -24,6 +25,9 @@ pub(super) fn pods(units: &[Unit], read: &mut Read<'_>, notes: &mut Notes) -> Ve
     let mut pods = Vec::new();
     let mut containers = Vec::new();
     for unit in units.iter().filter(|unit| unit.kind == "service") {
+        if unit.is_mere_template(units, notes) {
+            continue;
+        }
         let found = Reading::new(unit, read, notes).and_then(|one| one.run(read, notes));
         match found {
             Some(Found::Container(draft)) => containers.push(*draft),
@@ -56,7 +60,7 @@ fn together(mut pods: Vec<Made>, containers: Vec<Draft>, notes: &mut Notes) -> V
         match (place, reference) {
             (Some(place), _) => {
                 let made = &mut pods[place];
-                draft.mounts.extend(made.frame.mounts.iter().cloned());
+                draft.inherit(&made.frame);
                 made.pod.containers.push(draft);
             }
             (None, None) => alone.push(draft),
@@ -98,8 +102,12 @@ impl<'u> Reading<'u> {
             return None;
         };
         let program = start.value.text.split_ascii_whitespace().next().unwrap_or_default();
-        if !program.ends_with("/podman") && !program.ends_with("/docker") {
-            let message = match start.value.text.contains("podman") {
+        let program = program.trim_start_matches(run::PREFIXES);
+        if !matches!(program.rsplit('/').next(), Some("podman" | "docker")) {
+            let is_inside = ["podman", "docker run", "docker start"]
+                .iter()
+                .any(|command| start.value.text.contains(command));
+            let message = match is_inside {
                 true => "podman is started by another program",
                 false => "the unit does not run podman",
             };
@@ -155,7 +163,7 @@ impl<'u> Reading<'u> {
         let name = name.strip_prefix("container-").unwrap_or(&name).to_owned();
         let mut draft = Draft::new(name, setting.at());
         run::read(&mut draft, rest, &setting.at(), notes);
-        read_files(&mut draft, Dialect::Podman, read, notes);
+        read_files(&mut draft, read, notes);
         self.stop(&mut draft, notes);
         let is_kept = systemd::apply(self.unit, &mut draft, notes);
         self.hooks(setting, notes);
@@ -218,7 +226,10 @@ impl<'u> Reading<'u> {
             _ => None,
         };
         let shared = std::mem::take(&mut frame.shared);
-        let pod = PodDraft { name: frame.name.clone(), at, shared, containers: Vec::new() };
+        amounts::from_quota(&mut frame);
+        let amounts = amounts::take(&mut frame);
+        let pod =
+            PodDraft { name: frame.name.clone(), at, shared, amounts, containers: Vec::new() };
         Made { pod, identifier_file, frame }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Reference;
+use super::amounts;
 use super::draft::Draft;
 use super::environment::{Dialect, Read, variables as of_text};
 use super::files::Unit;
@@ -134,6 +135,9 @@ pub(super) fn apply(unit: &Unit, draft: &mut Draft, notes: &mut Notes) -> bool {
         let value = setting.value.text.as_str();
         match key {
             Key::Implied(reason) => notes.carried(&at, reason),
+            Key::Lost(..) if is_root(setting.key.as_str(), value) => {
+                notes.carried(&at, "the kubelet runs as root, too");
+            }
             Key::Lost(reason, remedy) => notes.lost(&at, reason, remedy),
             Key::Last(option) | Key::Each(option) | Key::Words(option) | Key::Security(option) => {
                 amount(draft, option, value, &at, notes);
@@ -148,6 +152,20 @@ fn is_single(key: &str) -> bool {
     ["Type", "Restart", "CPUQuota", "MemoryMax", "MemoryLimit", "TimeoutStopSec"].contains(&key)
 }
 
+fn is_root(key: &str, value: &str) -> bool {
+    matches!((key, value), ("User" | "Group", "root" | "0"))
+}
+
+/// Applies a limit that the unit has besides those of podman's command line.
+fn limit(draft: &mut Draft, option: &'static str, value: &str, at: &At, notes: &mut Notes) {
+    amounts::from_quota(draft);
+    let before = draft.members.clone();
+    apply_option(draft, option, value, at, notes);
+    if amounts::keep_tighter(draft, &before) {
+        notes.carried(at, "the container's own limit is tighter, and holds");
+    }
+}
+
 /// Limits of memory: systemd has words for none and for shares of what the host has.
 fn amount(draft: &mut Draft, option: &'static str, value: &str, at: &At, notes: &mut Notes) {
     if value == "infinity" {
@@ -155,7 +173,7 @@ fn amount(draft: &mut Draft, option: &'static str, value: &str, at: &At, notes: 
     } else if value.ends_with('%') {
         notes.lost(at, "a pod's memory is no share of the host's", "write it as an amount");
     } else {
-        apply_option(draft, option, value, at, notes);
+        limit(draft, option, value, at, notes);
     }
 }
 
@@ -173,7 +191,7 @@ fn known(draft: &mut Draft, setting: &Setting, value: &str, at: &At, notes: &mut
         "Type" => notes.carried(at, "the kubelet keeps track of the container"),
         "CPUQuota" => match value.trim_end_matches('%').parse::<f64>() {
             Ok(percent) if percent > 0.0 => {
-                apply_option(draft, "cpus", &(percent / 100.0).to_string(), at, notes);
+                limit(draft, "cpus", &(percent / 100.0).to_string(), at, notes);
             }
             _ => notes.invalid(at, "it is no percentage", None),
         },
@@ -221,7 +239,7 @@ fn restart(draft: &mut Draft, value: &str, at: &At, notes: &mut Notes) {
 /// Notes what becomes of a command besides the container itself.
 pub(super) fn hook(setting: &Setting, words: &Words, notes: &mut Notes) {
     let at = setting.at();
-    match run::command(words) {
+    match run::command(words).filter(|_| setting.key != "ExecReload") {
         Some(
             Command::Housekeeping
             | Command::Stop(_)

@@ -5,15 +5,24 @@ use serde_json::{Value, json};
 use super::draft::{Mount, MountSource};
 use super::options::named_volume;
 use super::secrets::file_name;
+use crate::parts::config_directory;
 
 /// The longest beginning of a volume's name, which leaves room for a number within the 63 characters of a label.
 const MAX_STEM: usize = 50;
 
 /// Volumes with their names, in the order they are first mounted.
-#[derive(Default)]
-pub(super) struct Volumes(Vec<(MountSource, String)>);
+pub(super) struct Volumes {
+    all: Vec<(MountSource, String)>,
+    /// Where the node has the files that go with the pod.
+    folder: String,
+}
 
 impl Volumes {
+    /// Those of the pod called `name`, none so far.
+    pub(super) fn of(name: &str) -> Volumes {
+        Volumes { all: Vec::new(), folder: config_directory(name) }
+    }
+
     /// The mount as a container has it.
     pub(super) fn mount(&mut self, mount: &Mount) -> Value {
         let mut made = json!({"name": self.name(&mount.source), "mountPath": mount.target});
@@ -29,10 +38,13 @@ impl Volumes {
     fn name(&mut self, source: &MountSource) -> String {
         let source = match source {
             MountSource::Named(name) => named_volume(name),
+            MountSource::Carried(name) => {
+                MountSource::Host(format!("{}/{name}", self.folder), "File")
+            }
             source => source.clone(),
         };
         let is_shared = matches!(source, MountSource::Host(..));
-        if let Some((_, name)) = self.0.iter().find(|(known, _)| is_shared && *known == source) {
+        if let Some((_, name)) = self.all.iter().find(|(known, _)| is_shared && *known == source) {
             return name.clone();
         }
         let stem = match &source {
@@ -40,19 +52,21 @@ impl Volumes {
                 file_name(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
             }
             MountSource::Memory(_) => "memory".to_owned(),
-            MountSource::Named(_) | MountSource::Anonymous => "scratch".to_owned(),
+            MountSource::Named(_) | MountSource::Carried(_) | MountSource::Anonymous => {
+                "scratch".to_owned()
+            }
         };
         let stem: String = stem.chars().take(MAX_STEM).collect();
         let stem = stem.trim_matches('-');
         let stem = if stem.is_empty() { "host" } else { stem };
-        let is_taken = |name: &str| self.0.iter().any(|(_, known)| known == name);
+        let is_taken = |name: &str| self.all.iter().any(|(_, known)| known == name);
         let mut name = stem.to_owned();
         let mut number = 2;
         while is_taken(&name) {
             name = format!("{stem}-{number}");
             number += 1;
         }
-        self.0.push((source, name.clone()));
+        self.all.push((source, name.clone()));
         name
     }
 
@@ -67,8 +81,10 @@ impl Volumes {
             MountSource::Memory(Some(size)) => {
                 json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}})
             }
-            MountSource::Named(_) | MountSource::Anonymous => json!({"name": name, "emptyDir": {}}),
+            MountSource::Named(_) | MountSource::Carried(_) | MountSource::Anonymous => {
+                json!({"name": name, "emptyDir": {}})
+            }
         };
-        self.0.into_iter().map(volume).collect()
+        self.all.into_iter().map(volume).collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::container::containers;
 use super::policy::Policy;
 use super::tree::At;
-use super::{Effect, Sink, host, image, probe};
+use super::{Effect, Sink, host, image, probe, secret};
 
 pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
     if let Some(facts) = &policy.host {
@@ -60,6 +60,12 @@ pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
             }
         }
     }
+    for (_, container) in containers(&spec) {
+        secret::check(&container, sink);
+    }
+    let mut refuse = |rule: &'static str, at: &At<'_>, message: &str, remedy: &str| {
+        sink.add(Effect::Unsafe, rule, at, message, remedy);
+    };
     let restart = spec.get("restartPolicy");
     if matches!(restart.text(), "Never" | "OnFailure") {
         let message = "a node's own pod has to come back by itself";

@@ -3,7 +3,7 @@
 use basalt_model::decode::closest;
 use basalt_model::report::Place;
 
-use super::fields::{Kind, fields_of};
+use super::fields::{POD, Takes};
 use super::quantity::Quantity;
 use super::tree::{At, Value, beginning};
 use super::{Effect, Sink};
@@ -74,18 +74,18 @@ fn in_any_case<'t>(pod: &At<'t>, name: &str) -> At<'t> {
 }
 
 fn object(at: &At<'_>, ty: &'static str, sink: &mut Sink<'_>) {
-    let known = fields_of(ty);
+    let known = POD.fields_of(ty);
     for entry in at.map() {
         let field = at.get(&entry.key);
-        match known.iter().find(|(name, _)| *name == entry.key) {
-            Some((_, kind)) => self::kind(&field, kind, sink),
+        match known.iter().find(|known| known.name == entry.key) {
+            Some(known) => takes(&field, &known.takes, sink),
             None => unknown(&entry.key, entry.place, &field.path, ty, sink),
         }
     }
 }
 
 fn unknown(key: &str, place: Place, path: &str, ty: &'static str, sink: &mut Sink<'_>) {
-    let names = || fields_of(ty).iter().map(|(name, _)| *name);
+    let names = || POD.fields_of(ty).iter().map(|field| field.name);
     let remedy = match (closest(key, names()), elsewhere(key, ty)) {
         (_, Some(remedy)) => remedy,
         (Some(near), None) => format!("did you mean `{near}`?"),
@@ -97,7 +97,7 @@ fn unknown(key: &str, place: Place, path: &str, ty: &'static str, sink: &mut Sin
 
 /// Fields that are right in another place.
 fn elsewhere(key: &str, ty: &'static str) -> Option<String> {
-    let has = |ty: &str| fields_of(ty).iter().any(|(name, _)| *name == key);
+    let has = |ty: &str| POD.fields_of(ty).iter().any(|field| field.name == key);
     let places: &[(&str, &str)] = match ty {
         "Pod" => &[("PodSpec", "`spec`"), ("ObjectMeta", "`metadata`")],
         "PodSpec" => &[
@@ -122,50 +122,51 @@ fn elsewhere(key: &str, ty: &'static str) -> Option<String> {
     Some(format!("it belongs into {place}"))
 }
 
-fn kind(at: &At<'_>, kind: &Kind, sink: &mut Sink<'_>) {
+fn takes(at: &At<'_>, takes: &Takes, sink: &mut Sink<'_>) {
     let Some(value) = at.value() else { return };
-    match (kind, value) {
+    match (takes, value) {
         (_, Value::Null)
-        | (Kind::Any, _)
-        | (Kind::Text, Value::Text(_))
-        | (Kind::Flag, Value::Flag(_)) => {}
-        (Kind::Integer32, Value::Number(number)) => {
+        // No field of a pod takes the last three.
+        | (Takes::Any | Takes::Bytes | Takes::Number | Takes::Either(..), _)
+        | (Takes::Text, Value::Text(_))
+        | (Takes::Flag, Value::Flag(_)) => {}
+        (Takes::Integer32, Value::Number(number)) => {
             integer(at, number, i64::from(i32::MIN), i64::from(i32::MAX), sink);
         }
-        (Kind::Integer64, Value::Number(number)) => integer(at, number, i64::MIN, i64::MAX, sink),
-        (Kind::NumberOrText, Value::Number(number)) => {
+        (Takes::Integer64, Value::Number(number)) => integer(at, number, i64::MIN, i64::MAX, sink),
+        (Takes::NumberOrText, Value::Number(number)) => {
             integer(at, number, i64::from(i32::MIN), i64::from(i32::MAX), sink);
         }
-        (Kind::NumberOrText, Value::Text(_)) => {}
-        (Kind::Quantity, Value::Number(text) | Value::Text(text)) => quantity(at, text, sink),
-        (Kind::Time, Value::Text(text)) => {
+        (Takes::NumberOrText, Value::Text(_)) => {}
+        (Takes::Quantity, Value::Number(text) | Value::Text(text)) => quantity(at, text, sink),
+        (Takes::Time, Value::Text(text)) => {
             if !is_time(text) {
                 let message = format!("`{}` is not a time as in RFC 3339", beginning(text));
                 sink.refused("wrong-type", at, message, "write it as in `2001-02-03T04:05:06Z`");
             }
         }
-        (Kind::Object(ty), Value::Map(_)) => object(at, ty, sink),
-        (Kind::List(item), Value::List(_)) => {
-            at.items().iter().for_each(|at| self::kind(at, item, sink));
+        (Takes::Object(ty), Value::Map(_)) => object(at, ty, sink),
+        (Takes::List(item), Value::List(_)) => {
+            at.items().iter().for_each(|at| self::takes(at, item, sink));
         }
-        (Kind::Map(inner), Value::Map(_)) => {
-            at.entries().iter().for_each(|(_, at)| self::kind(at, inner, sink));
+        (Takes::Map(inner), Value::Map(_)) => {
+            at.entries().iter().for_each(|(_, at)| self::takes(at, inner, sink));
         }
-        (wanted, found) => wrong_kind(at, wanted, found, sink),
+        (wanted, found) => wrong_type(at, wanted, found, sink),
     }
 }
 
-fn wrong_kind(at: &At<'_>, wanted: &Kind, found: &Value, sink: &mut Sink<'_>) {
+fn wrong_type(at: &At<'_>, wanted: &Takes, found: &Value, sink: &mut Sink<'_>) {
     let (wanted, remedy) = match wanted {
-        Kind::Text => ("a text", "put it in quotes"),
-        Kind::Integer32 | Kind::Integer64 => ("an integer", "write it without quotes"),
-        Kind::Flag => ("`true` or `false`", "write it without quotes"),
-        Kind::Quantity => ("a quantity", "write a number with its unit, as in `100m` or `64Mi`"),
-        Kind::NumberOrText => ("a number or a text", "write one of the two"),
-        Kind::Time => ("a time", "write it as in `2001-02-03T04:05:06Z`"),
-        Kind::Object(_) | Kind::Map(_) => ("a mapping", "write `key: value` lines below it"),
-        Kind::List(_) => ("a list", "start each item with `- `"),
-        Kind::Any => return,
+        Takes::Text => ("a text", "put it in quotes"),
+        Takes::Integer32 | Takes::Integer64 => ("an integer", "write it without quotes"),
+        Takes::Flag => ("`true` or `false`", "write it without quotes"),
+        Takes::Quantity => ("a quantity", "write a number with its unit, as in `100m` or `64Mi`"),
+        Takes::NumberOrText => ("a number or a text", "write one of the two"),
+        Takes::Time => ("a time", "write it as in `2001-02-03T04:05:06Z`"),
+        Takes::Object(_) | Takes::Map(_) => ("a mapping", "write `key: value` lines below it"),
+        Takes::List(_) => ("a list", "start each item with `- `"),
+        Takes::Any | Takes::Bytes | Takes::Number | Takes::Either(..) => return,
     };
     let message = format!("{wanted} is wanted here, not {}", found.kind());
     sink.refused("wrong-type", at, message, remedy);

@@ -46,86 +46,99 @@ fn is_left_over(name: &str) -> bool {
 
 /// What two pods of one node cannot both have.
 pub(super) fn check(pods: &[(&str, Node)], rules: Rules<'_>, findings: &mut Vec<LintFinding>) {
-    for (index, (file, node)) in pods.iter().enumerate() {
-        let mut sink = Sink { file, findings };
-        let pod = At::root(node);
+    let pods: Vec<Claims<'_>> = pods.iter().map(|(file, node)| Claims::of(file, node)).collect();
+    for (index, pod) in pods.iter().enumerate() {
+        let mut sink = Sink { file: pod.file, findings };
         if rules != Rules::Kubelet {
-            own_ports(&pod, &mut sink);
+            own_ports(&pod.ports, &mut sink);
         }
-        for (other_file, other) in &pods[..index] {
-            let other = At::root(other);
-            same_name(&pod, &other, other_file, &mut sink);
-            same_uid(&pod, &other, other_file, &mut sink);
-            same_ports(&pod, &other, other_file, rules, &mut sink);
+        for other in &pods[..index] {
+            same_name(pod, other, &mut sink);
+            same_uid(pod, other, &mut sink);
+            same_ports(pod, other, rules, &mut sink);
         }
     }
 }
 
-fn same_name(pod: &At<'_>, other: &At<'_>, other_file: &str, sink: &mut Sink<'_>) {
-    let name = |pod: &At<'_>| pod.follow(["metadata", "name"]).text().to_owned();
-    let namespace = |pod: &At<'_>| match pod.follow(["metadata", "namespace"]).text() {
-        "" => "default".to_owned(),
-        namespace => namespace.to_owned(),
-    };
-    if !name(pod).is_empty() && name(pod) == name(other) && namespace(pod) == namespace(other) {
-        let at = pod.follow(["metadata", "name"]);
+/// What a pod has for itself, looked up once: each is held against all others.
+struct Claims<'t> {
+    file: &'t str,
+    name: At<'t>,
+    namespace: &'t str,
+    uid: At<'t>,
+    ports: Vec<Held<'t>>,
+}
+
+/// A port of the host, and where it is asked for.
+type Held<'t> = (HostPort<'t>, Place, String);
+
+impl<'t> Claims<'t> {
+    fn of(file: &'t str, node: &'t Node) -> Self {
+        let pod = At::root(node);
+        let namespace = match pod.follow(["metadata", "namespace"]).text() {
+            "" => "default",
+            namespace => namespace,
+        };
+        let (name, uid) = (pod.follow(["metadata", "name"]), pod.follow(["metadata", "uid"]));
+        Claims { file, name, namespace, uid, ports: held(&pod) }
+    }
+}
+
+fn same_name(pod: &Claims<'_>, other: &Claims<'_>, sink: &mut Sink<'_>) {
+    let name = pod.name.text();
+    if !name.is_empty() && name == other.name.text() && pod.namespace == other.namespace {
         let message = format!(
-            "`{other_file}` has a pod of this name: of the two, the file that sorts last wins"
+            "`{}` has a pod of this name: of the two, the file that sorts last wins",
+            other.file
         );
-        sink.add(Effect::Dropped, "same-pod", &at, message, "give each pod its own name");
+        sink.add(Effect::Dropped, "same-pod", &pod.name, message, "give each pod its own name");
     }
 }
 
-fn same_uid(pod: &At<'_>, other: &At<'_>, other_file: &str, sink: &mut Sink<'_>) {
-    let uid = |pod: &At<'_>| pod.follow(["metadata", "uid"]).text().to_owned();
-    if !uid(pod).is_empty() && uid(pod) == uid(other) {
-        let at = pod.follow(["metadata", "uid"]);
-        let message = format!("`{other_file}` has a pod of this uid: the two become one");
-        sink.add(Effect::Dropped, "same-uid", &at, message, "remove it: the kubelet sets one");
+fn same_uid(pod: &Claims<'_>, other: &Claims<'_>, sink: &mut Sink<'_>) {
+    if !pod.uid.text().is_empty() && pod.uid.text() == other.uid.text() {
+        let message = format!("`{}` has a pod of this uid: the two become one", other.file);
+        let remedy = "remove it: the kubelet sets one";
+        sink.add(Effect::Dropped, "same-uid", &pod.uid, message, remedy);
     }
 }
 
 /// The ports of the host that a pod holds as long as it runs.
-fn held<'t>(pod: &At<'t>) -> Vec<(HostPort<'t>, Place, String)> {
+fn held<'t>(pod: &At<'t>) -> Vec<Held<'t>> {
     let spec = pod.get("spec");
     let running = containers(&spec).into_iter().filter(|(role, _)| *role != Role::Init);
     let ports = running.flat_map(|(_, container)| host_ports_of(&container, &spec));
     ports.map(|(port, at)| (port, at.place, at.path)).collect()
 }
 
-fn same_ports(
-    pod: &At<'_>,
-    other: &At<'_>,
-    other_file: &str,
-    rules: Rules<'_>,
-    sink: &mut Sink<'_>,
-) {
-    let taken = held(other);
-    for (port, place, path) in held(pod) {
-        let same: Vec<&HostPort<'_>> = taken
+fn same_ports(pod: &Claims<'_>, other: &Claims<'_>, rules: Rules<'_>, sink: &mut Sink<'_>) {
+    for (port, place, path) in &pod.ports {
+        let same: Vec<&HostPort<'_>> = other
+            .ports
             .iter()
             .map(|(other, _, _)| other)
             .filter(|other| other.number == port.number && other.protocol == port.protocol)
             .collect();
-        let (effect, rule) = if same.iter().any(|other| meet(&port, other)) {
+        let (effect, rule) = if same.iter().any(|other| meet(port, other)) {
             (Effect::NotAdmitted, "host-port")
-        } else if rules != Rules::Kubelet && same.iter().any(|other| sockets_meet(&port, other)) {
+        } else if rules != Rules::Kubelet && same.iter().any(|other| sockets_meet(port, other)) {
             (Effect::Unsafe, "basalt-host-port")
         } else {
             continue;
         };
         let HostPort { number, protocol, .. } = port;
-        let message =
-            format!("port {number} ({protocol}) of the host is taken by the pod in `{other_file}`");
-        sink.at(effect, rule, place, &path, message, "choose another port, or another `hostIP`");
+        let message = format!(
+            "port {number} ({protocol}) of the host is taken by the pod in `{}`",
+            other.file
+        );
+        sink.at(effect, rule, *place, path, message, "choose another port, or another `hostIP`");
     }
 }
 
 /// Within a pod, Kubernetes does not ask whether one address is part of another.
-fn own_ports(pod: &At<'_>, sink: &mut Sink<'_>) {
-    let held = held(pod);
+fn own_ports(held: &[Held<'_>], sink: &mut Sink<'_>) {
     for (index, (port, place, path)) in held.iter().enumerate() {
-        let is_taken = |(other, _, _): &(HostPort<'_>, Place, String)| {
+        let is_taken = |(other, _, _): &Held<'_>| {
             let is_same = other.number == port.number && other.protocol == port.protocol;
             is_same && other != port && sockets_meet(port, other)
         };

@@ -14,7 +14,11 @@ pub(super) fn ask(pod: &At<'_>, asked: &mut Asked) {
         }
     };
     for volume in spec.get("volumes").items() {
-        note(volume.follow(["hostPath", "path"]).text(), &mut asked.paths);
+        let path = volume.follow(["hostPath", "path"]);
+        note(path.text(), &mut asked.paths);
+        if volume.follow(["hostPath", "type"]).text().ends_with("OrCreate") {
+            note(path.text(), &mut asked.made);
+        }
         note(volume.follow(["image", "reference"]).text(), &mut asked.images);
     }
     for (_, container) in containers(&spec) {

@@ -30,9 +30,14 @@ pub(super) fn is_pinned(reference: &str) -> bool {
     reference.contains("@sha256:")
 }
 
+/// Whether something else was to make the text of this one.
+pub(super) fn is_template(text: &str) -> bool {
+    ["{{", "{%", "${", "<%"].iter().any(|mark| text.contains(mark))
+}
+
 /// What is wrong with a reference.
 fn wrong(text: &str) -> Option<&'static str> {
-    if text.contains("{{") || text.contains("${") || text.contains("<%") {
+    if is_template(text) {
         return Some("is a template that was not filled in");
     }
     let (rest, digest) = match text.split_once('@') {

@@ -4,6 +4,9 @@ use super::names;
 use super::tree::{At, beginning};
 use super::{Effect, Sink};
 
+/// The longest DNS name.
+const MAX_NAME: usize = 253;
+
 /// The shortest name of a node: the kubelet appends `-` and the node's name to a static pod's.
 const SHORTEST_NODE_NAME: &str = "n";
 /// Linux' limit for the name of a file: the kubelet logs into a folder `NAMESPACE_NAME_UID`.
@@ -45,14 +48,19 @@ fn name(metadata: &At<'_>, sink: &mut Sink<'_>) {
         return;
     }
     let full = format!("{}-{SHORTEST_NODE_NAME}", name.text());
-    sink.named("pod-name", &name, names::dns_subdomain(&full));
+    if name.text().len() <= MAX_NAME && full.len() > MAX_NAME {
+        let message = "the kubelet puts `-` and the node's name behind it, and that is more than 253 characters";
+        sink.refused("pod-name", &name, message, "choose a shorter name");
+    } else {
+        sink.named("pod-name", &name, names::dns_subdomain(&full));
+    }
     if !namespace.text().is_empty() {
         sink.named("namespace", &namespace, names::dns_label(namespace.text()));
     }
     let namespace = if namespace.text().is_empty() { "default" } else { namespace.text() };
     let given = metadata.get("uid").text().len();
     let uid = if given == 0 { UID_LENGTH } else { given };
-    if full.len() <= 253 && namespace.len() + full.len() + uid + 2 > MAX_FILE_NAME {
+    if full.len() <= MAX_NAME && namespace.len() + full.len() + uid + 2 > MAX_FILE_NAME {
         let message = "the name is too long for the pod's log folder, `NAMESPACE_NAME-NODE_UID`";
         sink.add(Effect::NeverStarts, "pod-name", &name, message, "choose a shorter name");
     }

@@ -3,7 +3,7 @@
 //! It reads each file the way the kubelet's file source does (`read`, `json`, `tree`), holds it against the fields that
 //! a Pod has (`fields`, `decode`), against Kubernetes' own validation (`pod`, `metadata`, `container`, …), and against
 //! what the kubelet then does with the pod, or cannot do (`start`). Then it looks at the files together (`folder`).
-//! Rules are those of Kubernetes 1.36.
+//! Rules are those of Kubernetes 1.36; `CHECKLIST.md` has the rule for each function of its validation.
 
 mod basalt;
 mod capability;
@@ -26,18 +26,24 @@ mod quantity;
 mod read;
 mod resources;
 mod scheduling;
+mod secret;
 mod security;
 mod start;
 mod sysctl;
 mod tree;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use basalt_model::node::Node;
 use basalt_model::report::{Place, Severity};
 
 pub use policy::{Asked, Host, Policy};
+pub(crate) use quantity::Quantity;
 use tree::At;
+
+use crate::{CONFIG_DIRECTORY, TRUST_DIRECTORY};
 
 /// One file of the manifest folder.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +185,22 @@ pub fn lint(files: &[File<'_>], rules: Rules<'_>) -> Vec<LintFinding> {
     findings
 }
 
+/// What stands in a text of objects, and what keeps it from being read.
+pub(crate) struct Documents {
+    pub(crate) values: Vec<serde_json::Value>,
+    /// `file:1:2: what is wrong`
+    pub(crate) problems: Vec<String>,
+}
+
+/// Reads all documents of a text; a key that is there twice is a problem here.
+pub(crate) fn documents(name: &str, bytes: &[u8]) -> Documents {
+    let mut findings = Vec::new();
+    let nodes = read::read_all(bytes, &mut Sink { file: name, findings: &mut findings });
+    let values = nodes.unwrap_or_default().into_iter().map(tree::Node::into_json).collect();
+    let problem = |it: LintFinding| format!("{name}:{}: {}", it.place, it.message);
+    Documents { values, problems: findings.into_iter().map(problem).collect() }
+}
+
 /// What the manifests ask of the host, for [`Policy::host`] to answer.
 pub fn asked(files: &[File<'_>]) -> Asked {
     let mut asked = Asked::default();
@@ -190,6 +212,22 @@ pub fn asked(files: &[File<'_>]) -> Asked {
         }
     }
     asked
+}
+
+/// The paths that are there as soon as a pod of `node` needs them, whatever its image has: what the agent lays down, and
+/// what is made for a pod that asks for it so. The same goes for what is below them.
+pub fn laid_down(node: &Node, asked: &Asked) -> BTreeSet<String> {
+    let vault = node.vault.iter();
+    let certificates = vault.clone().flat_map(|vault| &vault.certificates);
+    let secrets = vault.flat_map(|vault| &vault.secrets);
+    let templates = node.vault_agent.iter().flat_map(|agent| &agent.templates);
+    let ours = [CONFIG_DIRECTORY, TRUST_DIRECTORY].map(str::to_owned);
+    (ours.into_iter())
+        .chain(certificates.map(|certificate| certificate.directory.to_string()))
+        .chain(secrets.map(|secret| secret.destination.to_string()))
+        .chain(templates.map(|template| template.destination.to_string()))
+        .chain(asked.made.iter().cloned())
+        .collect()
 }
 
 /// A finding about a file that is no file: the kubelet opens what is in its folder, and a pipe without a writer is
@@ -266,9 +304,15 @@ impl Sink<'_> {
     /// Wants a text to be one of `known`; the empty text is fine where `or_empty`.
     fn one_of(&mut self, rule: &'static str, at: &At<'_>, known: &[&str]) {
         if !known.contains(&at.text()) {
-            let known = basalt_model::decode::list(known);
-            let message = format!("`{}` is none of {known}", tree::beginning(at.text()));
-            self.refused(rule, at, message, format!("write one of {known}"));
+            // An empty text is the same as none, which nobody has to be told to write.
+            let shown: Vec<&str> = known.iter().copied().filter(|one| !one.is_empty()).collect();
+            let text = tree::beginning(at.text());
+            let names = basalt_model::decode::list(&shown);
+            let (message, remedy) = match shown[..] {
+                [_] => (format!("`{text}` is not {names}"), format!("write {names}")),
+                _ => (format!("`{text}` is none of {names}"), format!("write one of {names}")),
+            };
+            self.refused(rule, at, message, remedy);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `spec`: what concerns the whole pod.
 
-use super::tree::At;
+use super::tree::{At, beginning};
 use super::{
     Effect, Sink, container, metadata, names, resources, scheduling, security, start, volumes,
 };
@@ -141,6 +141,11 @@ fn host(spec: &At<'_>, sink: &mut Sink<'_>) {
             sink.refused("hostname", &forced, message, "remove one of the two");
         }
     }
+    let hostname = spec.get("hostname");
+    if host_network && !hostname.text().is_empty() {
+        let message = "a pod in the host's network has the host's name";
+        sink.add(Effect::Questionable, "hostname", &hostname, message, "remove it");
+    }
     if spec.get("shareProcessNamespace").is_true() && spec.get("hostPID").is_true() {
         let message = "`shareProcessNamespace` and `hostPID` exclude each other";
         let at = spec.get("shareProcessNamespace");
@@ -160,7 +165,10 @@ fn host(spec: &At<'_>, sink: &mut Sink<'_>) {
     }
     for alias in spec.get("hostAliases").items() {
         let ip = alias.get("ip");
-        sink.named("host-alias", &ip, names::ip(ip.text()));
+        if let Some(wrong) = names::ip(ip.text()) {
+            let message = format!("`{}` {wrong}", beginning(ip.text()));
+            sink.refused("host-alias", &ip, message, "write an address, without leading zeros");
+        }
         for name in alias.get("hostnames").items() {
             sink.named("host-alias", &name, names::dns_subdomain(name.text()));
         }

@@ -1,6 +1,8 @@
 //! What the rules of Basalt are told besides the files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::FileType;
+use std::os::unix::fs::FileTypeExt;
 
 use basalt_model::node::OwnPod;
 
@@ -80,11 +82,31 @@ pub enum HostPathKind {
     Other,
 }
 
+impl From<FileType> for HostPathKind {
+    fn from(file: FileType) -> HostPathKind {
+        if file.is_dir() {
+            HostPathKind::Folder
+        } else if file.is_file() {
+            HostPathKind::File
+        } else if file.is_socket() {
+            HostPathKind::Socket
+        } else if file.is_char_device() {
+            HostPathKind::CharDevice
+        } else if file.is_block_device() {
+            HostPathKind::BlockDevice
+        } else {
+            HostPathKind::Other
+        }
+    }
+}
+
 /// What manifests ask of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Paths that they mount.
     pub paths: BTreeSet<String>,
+    /// Those among them that are made when they are not there, `DirectoryOrCreate` and `FileOrCreate`.
+    pub made: BTreeSet<String>,
     /// Images that they run or mount.
     pub images: BTreeSet<String>,
 }

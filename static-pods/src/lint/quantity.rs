@@ -4,7 +4,7 @@
 
 /// An amount in billionths, the finest that Kubernetes keeps. What is finer is rounded up, what is too large is capped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quantity {
+pub(crate) struct Quantity {
     pub(super) nanos: i128,
     /// Written with `Ki`, `Mi`, …
     is_binary: bool,
@@ -17,7 +17,7 @@ impl Quantity {
     pub(super) const ZERO: Quantity = Quantity { nanos: 0, is_binary: false };
 
     /// Reads a quantity without space around it.
-    pub(super) fn parse(text: &str) -> Option<Quantity> {
+    pub(crate) fn parse(text: &str) -> Option<Quantity> {
         let (sign, rest) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -68,7 +68,7 @@ impl Quantity {
     }
 
     /// In thousandths, rounded up: as fine as the kubelet keeps amounts of resources.
-    pub(super) fn thousandths(self) -> i128 {
+    pub(crate) fn thousandths(self) -> i128 {
         let rest = self.nanos % 1_000_000;
         self.nanos / 1_000_000 + i128::from(rest > 0)
     }

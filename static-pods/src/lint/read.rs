@@ -15,6 +15,9 @@ use super::{Effect, Sink};
 /// Of this many bytes or more, the kubelet reads nothing.
 const MAX_BYTES: usize = 10 << 20;
 
+/// The tag that a `<<` has by itself.
+const MERGE: &str = "tag:yaml.org,2002:merge";
+
 /// The manifest of a file; `None` when a finding says why there is none.
 pub(super) fn read(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
     if bytes.len() >= MAX_BYTES {
@@ -22,11 +25,67 @@ pub(super) fn read(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
         sink.whole(Effect::Refused, "file-too-large", message, "make it smaller");
         return None;
     }
+    if let Some(decoded) = from_utf16(bytes) {
+        let Some(text) = decoded else {
+            let message = "begins as UTF-16, and is not UTF-16 throughout";
+            let remedy = "save the file as UTF-8";
+            sink.at(Effect::Refused, "yaml-syntax", Place::START, "", message, remedy);
+            return None;
+        };
+        return as_yaml(text.as_bytes(), sink);
+    }
     let lossy = String::from_utf8_lossy(bytes);
     if lossy.trim_start().starts_with('{') {
         return as_json(bytes, sink);
     }
     as_yaml(bytes, sink)
+}
+
+/// The text of a file that begins with the mark of UTF-16, which yaml.v2 reads and the kubelet never takes for JSON.
+/// `Some(None)`: it is not UTF-16 to its end.
+fn from_utf16(bytes: &[u8]) -> Option<Option<String>> {
+    let (unit, rest): (fn([u8; 2]) -> u16, _) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (u16::from_le_bytes, rest),
+        [0xfe, 0xff, rest @ ..] => (u16::from_be_bytes, rest),
+        _ => return None,
+    };
+    let (pairs, odd) = rest.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+    Some(String::from_utf16(&units).ok().filter(|_| odd.is_empty()))
+}
+
+/// The version of YAML that a directive before the document asks for, when yaml.v2 does not know it.
+fn strange_version(text: &str) -> Option<Place> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let before = (1..)
+        .zip(text.lines())
+        .take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '#', '%']));
+    for (line, text) in before {
+        let mut words = text.split_ascii_whitespace();
+        if words.next() == Some("%YAML") && words.next().is_some_and(|version| version != "1.1") {
+            return Some(Place { line, column: 1 });
+        }
+    }
+    None
+}
+
+/// All documents of a file of objects; `None` when a finding says why there are none.
+pub(super) fn read_all(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Vec<Node>> {
+    let lossy = String::from_utf8_lossy(bytes);
+    if lossy.trim_start().starts_with('{') {
+        return as_json(bytes, sink).map(|node| vec![node]);
+    }
+    let mut report = Report::new("");
+    let Some(documents) = parse_all(bytes, &mut report) else {
+        for finding in report.sorted() {
+            sink.at(Effect::Refused, "yaml-syntax", finding.place, "", &finding.message, "");
+        }
+        return None;
+    };
+    let lines = lossy.lines().collect();
+    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false };
+    let nodes = documents.iter().map(|document| resolver.node(document, "")).collect();
+    (!resolver.has_errors).then_some(nodes)
 }
 
 fn as_json(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
@@ -37,8 +96,15 @@ fn as_json(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
         }
         Err(wrong) => {
             let message = format!("not JSON: {}", wrong.message);
-            let remedy = "a file that begins with `{` is read as JSON only: write JSON, or start with a comment line \
-                          to have it read as YAML";
+            let remedy = match String::from_utf8_lossy(bytes).trim_start().as_bytes() {
+                [b'{', b'{' | b'%', ..] => {
+                    "it looks like a template: what it makes belongs here, not the template itself"
+                }
+                _ => {
+                    "a file that begins with `{` is read as JSON only: write JSON, or start with a comment line to have \
+                     it read as YAML"
+                }
+            };
             sink.at(Effect::Refused, "json-syntax", wrong.place, "", message, remedy);
             None
         }
@@ -62,6 +128,11 @@ fn repeated(sink: &mut Sink<'_>, place: Place, path: &str, key: &str, first: Pla
 }
 
 fn as_yaml(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
+    if let Some(place) = strange_version(&String::from_utf8_lossy(bytes)) {
+        let message = "the kubelet reads YAML 1.1 and no other version";
+        sink.at(Effect::Refused, "yaml-syntax", place, "", message, "remove the line");
+        return None;
+    }
     let mut report = Report::new("");
     let Some(stream) = parse_first(bytes, &mut report) else {
         for finding in report.sorted() {
@@ -210,7 +281,13 @@ impl Resolver<'_, '_> {
             Value::Text(text) => Some(text),
             Value::Number(number) => Some(number),
             Value::Flag(flag) => Some(flag.to_string()),
-            Value::Null | Value::List(_) | Value::Map(_) => {
+            Value::Map(_) => {
+                let message =
+                    "a key must be a text; `{{ … }}` is a template that was not filled in";
+                self.error(key.place, "", message);
+                None
+            }
+            Value::Null | Value::List(_) => {
                 self.error(key.place, "", "a key must be a text");
                 None
             }
@@ -250,7 +327,9 @@ impl Resolver<'_, '_> {
 }
 
 fn is_merge(key: &YamlNode) -> bool {
+    let is_other = key.tag.as_deref().is_some_and(|tag| tag != MERGE);
     key.as_scalar().is_some_and(|key| key.text == "<<" && key.style == ScalarStyle::Plain)
+        && !is_other
 }
 
 /// A plain scalar by the rules of yaml.v2; `None` for infinity and what is not a number.

@@ -12,12 +12,15 @@ use super::{Effect, Sink};
 const MEBIBYTE: i128 = 1 << 20;
 const BILLION: i128 = 1_000_000_000;
 
+/// Of bytes.
+pub(super) const THOUSANDTHS: &str = "thousandths of a byte: `m` is not `M`";
+
 /// Amounts by the name of the resource.
 type Amounts<'t> = BTreeMap<&'t str, (Quantity, At<'t>)>;
 
 pub(super) fn check_container(at: &At<'_>, spec: &At<'_>, role: Role, sink: &mut Sink<'_>) {
     let resources = at.get("resources");
-    check(&resources, is_container_resource, |_| 0, sink);
+    check(&resources, Of::Container, |_| 0, sink);
     huge_pages_alone(&resources, false, sink);
     for claim in resources.get("claims").items() {
         super::pod::reference(&claim, "a ResourceClaim", sink);
@@ -34,19 +37,37 @@ fn amounts<'t>(at: &At<'t>) -> Amounts<'t> {
     at.entries().into_iter().filter_map(amount).collect()
 }
 
-fn check(
-    resources: &At<'_>,
-    is_known: fn(&str) -> Option<&'static str>,
-    requested: impl Fn(&str) -> i128,
-    sink: &mut Sink<'_>,
-) {
+/// Whose resources they are.
+#[derive(Clone, Copy)]
+enum Of {
+    Container,
+    Pod,
+}
+
+impl Of {
+    /// What is wrong with the name of a resource.
+    fn unknown(self, name: &str) -> Option<&'static str> {
+        match self {
+            Of::Container => is_container_resource(name),
+            Of::Pod => is_pod_resource(name),
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Of::Container => "the usual ones are `cpu`, `memory` and `ephemeral-storage`",
+            Of::Pod => "write it in the `resources` of a container",
+        }
+    }
+}
+
+fn check(resources: &At<'_>, of: Of, requested: impl Fn(&str) -> i128, sink: &mut Sink<'_>) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     let (limit_of, request_of) = (amounts(&limits), amounts(&requests));
     for (name, at) in limits.entries().into_iter().chain(requests.entries()) {
-        if let Some(wrong) = is_known(name) {
+        if let Some(wrong) = of.unknown(name) {
             let message = format!("`{}` {wrong}", beginning(name));
-            let remedy = "the usual ones are `cpu`, `memory` and `ephemeral-storage`";
-            sink.refused("resource-name", &at, message, remedy);
+            sink.refused("resource-name", &at, message, of.remedy());
         }
     }
     for (name, (amount, at)) in limit_of.iter().chain(&request_of) {
@@ -79,16 +100,29 @@ fn check(
     let limits_alone =
         limit_of.iter().filter(|(name, _)| !request_of.contains_key(*name) && requested(name) == 0);
     for (name, (request, at)) in request_of.iter().chain(limits_alone) {
-        if is_known(name).is_none() {
+        if of.unknown(name).is_none() {
             on_any_node(name, *request, at, sink);
         }
     }
     if let Some((amount, at)) = limit_of.get("memory") {
         memory_limit(*amount, at, sink);
     }
-    if let Some((_, at)) = request_of.get("memory").filter(|(amount, _)| !amount.is_whole()) {
-        let message = "thousandths of a byte: `m` is not `M`";
-        sink.add(Effect::Questionable, "memory", at, message, "write `M` or `Mi`");
+    whole_bytes("memory", request_of.get("memory"), sink);
+    for amounts in [&limit_of, &request_of] {
+        whole_bytes("resource-value", amounts.get("ephemeral-storage"), sink);
+    }
+    for (name, (amount, at)) in &limit_of {
+        if is_extended(name) && amount.nanos > 0 {
+            let message = "without a device plugin for it, the container starts without it";
+            let remedy = "make sure that the host has one";
+            sink.add(Effect::Questionable, "resource-value", at, message, remedy);
+        }
+    }
+}
+
+fn whole_bytes(rule: &'static str, amount: Option<&(Quantity, At<'_>)>, sink: &mut Sink<'_>) {
+    if let Some((_, at)) = amount.filter(|(amount, _)| !amount.is_whole()) {
+        sink.add(Effect::Questionable, rule, at, THOUSANDTHS, "write `M` or `Mi`");
     }
 }
 
@@ -143,11 +177,19 @@ fn value(name: &str, amount: Quantity, at: &At<'_>, sink: &mut Sink<'_>) {
         if size.is_none_or(|size| rounded_up(amount) % rounded_up(size) != 0) {
             let message = "not a multiple of the size of these pages";
             sink.refused("resource-value", at, message, "write a multiple of it");
+        } else if !size.is_some_and(|size| is_power_of_two(rounded_up(size))) {
+            let message = "no machine has huge pages of this size";
+            let remedy = "the usual ones are `hugepages-2Mi` and `hugepages-1Gi`";
+            sink.add(Effect::NotAdmitted, "resource-value", at, message, remedy);
         } else {
             let message = "needs huge pages of this size";
             sink.add(Effect::Host, "resource-value", at, message, "reserve them on the host");
         }
     }
+}
+
+fn is_power_of_two(number: i128) -> bool {
+    number.count_ones() == 1
 }
 
 fn rounded_up(amount: Quantity) -> i128 {
@@ -239,7 +281,7 @@ pub(super) fn check_pod(spec: &At<'_>, sink: &mut Sink<'_>) {
         let message = "a pod's `resources` have no claims";
         sink.refused("resource-request", &resources.get("claims"), message, "remove them");
     }
-    check(&resources, is_pod_resource, |name| sum_of_requests(spec, name), sink);
+    check(&resources, Of::Pod, |name| sum_of_requests(spec, name), sink);
     // What the containers request is the pod's where it has limits.
     let is_given = !resources.get("limits").entries().is_empty()
         && containers(spec).iter().any(|(_, container)| {

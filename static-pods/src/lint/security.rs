@@ -110,7 +110,11 @@ fn profiles(context: &At<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         if rule == "seccomp" {
-            sink.named(rule, &local, names::descending_path(local.text()));
+            if let Some(wrong) = names::descending_path(local.text()) {
+                let message = format!("`{}` {wrong}", beginning(local.text()));
+                let remedy = "write a path below the kubelet's folder of profiles";
+                sink.refused(rule, &local, message, remedy);
+            }
         } else if local.text().trim() != local.text() || local.text().len() > 4095 {
             let message = "the name of the profile has white space around it, or is too long";
             sink.refused(rule, &local, message, "correct the name");

@@ -12,6 +12,7 @@ pub(super) fn check(pod: &At<'_>, sink: &mut Sink<'_>) {
         working_folder(container, sink);
         termination_message(container, sink);
         expressions(container, sink);
+        below_files(&spec, container, sink);
         program(container, sink);
         texts(container, sink);
     }
@@ -33,6 +34,28 @@ fn termination_message(container: &At<'_>, sink: &mut Sink<'_>) {
     if !path.text().is_empty() && path.text().trim_matches('/').is_empty() {
         let message = "a file cannot be mounted on the root of the container";
         sink.add(Effect::NeverStarts, "termination-message", &path, message, "name a file");
+    }
+}
+
+/// What is no folder has nothing below it.
+fn below_files(spec: &At<'_>, container: &At<'_>, sink: &mut Sink<'_>) {
+    const NO_FOLDERS: [&str; 5] = ["File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"];
+    let volumes = spec.get("volumes").items();
+    let is_no_folder = |name: &str| {
+        volumes.iter().any(|volume| {
+            let kind = volume.follow(["hostPath", "type"]);
+            volume.get("name").text() == name && NO_FOLDERS.contains(&kind.text())
+        })
+    };
+    for mount in container.get("volumeMounts").items() {
+        for path in ["subPath", "subPathExpr"].map(|field| mount.get(field)) {
+            let is_below = path.text().split('/').any(|part| !matches!(part, "" | "."));
+            if is_below && is_no_folder(mount.get("name").text()) {
+                let message = "the volume is no folder, so that nothing is below it";
+                let remedy = "remove it, or let the volume be the folder";
+                sink.add(Effect::NeverStarts, "sub-path", &path, message, remedy);
+            }
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 
 use basalt_model::report::Place;
+use serde_json::Value as Json;
+
+use crate::objects::number;
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -30,6 +33,23 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) place: Place,
     pub(super) value: Node,
+}
+
+impl Node {
+    /// The value without places. Of keys that repeat, the last counts.
+    pub(super) fn into_json(self) -> Json {
+        match self.value {
+            Value::Null => Json::Null,
+            Value::Flag(flag) => Json::Bool(flag),
+            // A number beyond what JSON readers hold stays the text that it is.
+            Value::Number(text) => number(&text).map_or(Json::String(text), Json::Number),
+            Value::Text(text) => Json::String(text),
+            Value::List(items) => items.into_iter().map(Node::into_json).collect(),
+            Value::Map(entries) => {
+                entries.into_iter().map(|entry| (entry.key, entry.value.into_json())).collect()
+            }
+        }
+    }
 }
 
 impl Value {

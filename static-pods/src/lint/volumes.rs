@@ -7,7 +7,7 @@ use super::names;
 use super::pod::reference;
 use super::quantity::Quantity;
 use super::tree::{At, beginning};
-use super::{Effect, Sink, env, foreign, image};
+use super::{Effect, Sink, env, foreign, image, resources};
 
 /// The volumes that containers may mount, by name, each with its source.
 pub(super) type Volumes<'t> = BTreeMap<&'t str, &'static str>;
@@ -138,6 +138,9 @@ fn empty_dir(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
     let size = at.get("sizeLimit");
     if quantity(&size).is_some_and(|size| size.nanos < 0) {
         sink.refused("empty-dir", &size, "negative", "write 0 or more");
+    } else if quantity(&size).is_some_and(|size| !size.is_whole()) {
+        let message = resources::THOUSANDTHS;
+        sink.add(Effect::Questionable, "empty-dir", &size, message, "write `M` or `Mi`");
     }
     let medium = at.get("medium");
     let huge = medium.text().strip_prefix("HugePages");
@@ -202,6 +205,10 @@ fn host_path(at: &At<'_>, effect: Effect, sink: &mut Sink<'_>) {
         } else if path.text().contains('\0') {
             let message = "a path cannot hold a null character";
             sink.add(effect, "host-path", &path, message, "remove it");
+        } else if image::is_template(path.text()) {
+            let message =
+                format!("`{}` is a template that was not filled in", beginning(path.text()));
+            sink.add(Effect::Questionable, "host-path", &path, message, "write the path itself");
         }
     }
     let kind = at.get("type");

@@ -117,8 +117,13 @@ fn mounts(haproxy: &Haproxy, certificates: &[&Certificate]) -> Vec<Mount> {
 }
 
 /// The file that haproxy reads certificate and key from; also their name in its runtime commands.
-fn combined(directory: &AbsolutePath) -> String {
+pub(crate) fn combined(directory: &AbsolutePath) -> String {
     format!("{directory}/combined.pem")
+}
+
+/// At most 90 of the 107 characters that a socket's name may have, with room for what haproxy adds while it binds.
+pub(crate) fn own_socket(frontend: &Frontend) -> String {
+    format!("{HAPROXY_DIRECTORY}/tls-{}.sock", frontend.name)
 }
 
 /// How long keepalived's peers take to step in, once it has let go: three adverts that they miss, and what adds up.

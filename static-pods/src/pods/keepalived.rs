@@ -76,6 +76,12 @@ const GRACE_SECONDS: u32 = 15;
 /// What the file is called in the config.
 const DRAIN: &str = "drain";
 
+/// For how many readiness probes, one every five seconds, an answer holds.
+const ANSWERS_HOLD: u32 = 11;
+
+/// Notes an instance in the state, and ends at one in fault.
+const FAULTS: &str = "*'VRRP Instance = '*) seen=yes ;;\n      *' State = FAULT'*) echo 'a VRRP instance is in fault'; exit 1 ;;";
+
 /// How long a probe waits for the answer to a signal, in seconds.
 const ANSWER_SECONDS: u32 = 5;
 
@@ -94,7 +100,7 @@ pub(crate) fn draft(node: &Node, keepalived: &Keepalived, findings: &mut Finding
         probes: Probes {
             startup: answering(STARTUP).shell(&lives_script(keepalived)),
             liveness: answering(LIVENESS).shell(&lives_script(keepalived)),
-            readiness: answering(READINESS).shell(&works_script()),
+            readiness: answering(READINESS).shell(&ready_script(keepalived)),
         },
         mounts: mounts(node),
         grace_seconds: GRACE_SECONDS,
@@ -123,7 +129,7 @@ pub(crate) fn check_command() -> Vec<String> {
     ["keepalived", "--config-test", "--use-file", &config].map(str::to_owned).to_vec()
 }
 
-/// Asks as the readiness probe does.
+/// Asks what the readiness probe asks, and always for the answer of this moment.
 pub(crate) fn verify_command() -> Vec<String> {
     shell(&works_script())
 }
@@ -143,7 +149,7 @@ fn start_script(keepalived: &Keepalived) -> String {
     let sources = Vec::from_iter(sources).join(" ");
     format!(
         "trap 'exit 143' TERM
-rm -f {RUN_DIRECTORY}/*.pid
+rm -f {RUN_DIRECTORY}/*.pid {RUN_DIRECTORY}/answered
 is_there() {{
   before=
   while read -r line; do
@@ -192,9 +198,12 @@ fn interfaces(keepalived: &Keepalived) -> String {
     Vec::from_iter(BTreeSet::from_iter(names)).join(" ")
 }
 
-/// Proves that the VRRP process handles events: it is told, through its parent, to write its state, and the state
-/// names an instance. A process that merely exists would not. Proves before that its interfaces are still the ones it
-/// knows.
+/// Proves that the VRRP process handles events: it goes to sleep and wakes up again, as it does for each advert; or,
+/// when it has slept for a while, it writes its state when told to, and the state names an instance. A process that
+/// merely exists does neither. Proves before that its interfaces are still the ones it knows.
+///
+/// keepalived logs each question, and a log that says the same every few seconds hides the rest: so it is asked only
+/// when there is a doubt.
 fn lives_script(keepalived: &Keepalived) -> String {
     format!(
         "for interface in {}; do
@@ -206,18 +215,68 @@ fn lives_script(keepalived: &Keepalived) -> String {
     exit 1
   fi
 done
+{}beats && exit 0
 {}",
         interfaces(keepalived),
+        beats(),
         state_script("*'VRRP Instance = '*) exit 0 ;;", "")
+    )
+}
+
+/// A function that tells whether the VRRP process goes to sleep and wakes up within a second: the kernel counts that.
+fn beats() -> String {
+    format!(
+        "switches() {{
+  while read -r name value; do
+    case $name in
+    voluntary_ctxt_switches:) echo \"$value\" ;;
+    esac
+  done < /proc/$vrrp/status
+}}
+beats() {{
+  read -r vrrp < {RUN_DIRECTORY}/vrrp.pid || return 1
+  before=$(switches)
+  sleep 1
+  now=$(switches)
+  test -n \"$now\" && test \"$now\" != \"$before\"
+}}
+"
+    )
+}
+
+/// As [`works_script`]. What was answered holds for [`ANSWERS_HOLD`] probes, as long as the process handles events and no
+/// interface has changed.
+fn ready_script(keepalived: &Keepalived) -> String {
+    format!(
+        "links=
+for interface in {interfaces}; do
+  index= state=
+  read -r index < /sys/class/net/$interface/ifindex
+  read -r state < /sys/class/net/$interface/operstate
+  links=\"$links$index-$state,\"
+done
+{beats}answered={RUN_DIRECTORY}/answered
+if test -r $answered && read -r left known < $answered &&
+  test \"$left\" -gt 0 && test \"$known\" = \"$links\" && beats; then
+  echo \"$((left - 1)) $links\" > $answered
+  exit 0
+fi
+rm -f $answered
+{works}",
+        interfaces = interfaces(keepalived),
+        beats = beats(),
+        works = state_script(
+            FAULTS,
+            &format!(
+                "\n    if test -n \"$seen\"; then\n      echo \"{ANSWERS_HOLD} $links\" > $answered\n      exit 0\n    fi"
+            ),
+        )
     )
 }
 
 /// Proves that it answers, and that no instance is in fault: interface and source address are there.
 fn works_script() -> String {
-    state_script(
-        "*'VRRP Instance = '*) seen=yes ;;\n      *' State = FAULT'*) echo 'a VRRP instance is in fault'; exit 1 ;;",
-        "\n    test -n \"$seen\" && exit 0",
-    )
+    state_script(FAULTS, "\n    test -n \"$seen\" && exit 0")
 }
 
 /// Plain POSIX shell with `rm` and `sleep`: the image need not hold more.
@@ -225,7 +284,7 @@ fn state_script(cases: &str, at_end: &str) -> String {
     format!(
         "dump={DUMP_DIRECTORY}/keepalived.data
 rm -f \"$dump\"
-read -r pid < {RUN_DIRECTORY}/keepalived.pid || exit 1
+read -r pid < {RUN_DIRECTORY}/vrrp.pid || exit 1
 kill -USR1 \"$pid\" || exit 1
 tries=0
 while test $tries -lt {ANSWER_SECONDS}; do

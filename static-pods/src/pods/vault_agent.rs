@@ -14,7 +14,9 @@
 use std::collections::BTreeSet;
 
 use basalt_model::names::AbsolutePath;
-use basalt_model::node::{Node, Vault, VaultAgent, VaultAuth, VaultTemplate};
+use basalt_model::node::{
+    IDENTITY_CERTIFICATE_PATH, IDENTITY_KEY_PATH, Node, Vault, VaultAgent, VaultAuth, VaultTemplate,
+};
 
 use crate::manifest::{Capability, HostPathType, Requests};
 use crate::parts::{
@@ -85,13 +87,14 @@ fn mounts(vault: &Vault, agent: &VaultAgent) -> Vec<Mount> {
         Mount::config(NAME),
         Mount::host("trust", absolute(TRUST_DIRECTORY), HostPathType::Directory),
     ];
-    let folders = |files: Vec<&AbsolutePath>| -> BTreeSet<AbsolutePath> {
-        files.into_iter().filter_map(parent).collect()
+    let folders = |files: Vec<AbsolutePath>| -> BTreeSet<AbsolutePath> {
+        files.iter().filter_map(parent).collect()
     };
     for (index, folder) in folders(identity_files(&vault.auth)).into_iter().enumerate() {
         mounts.push(Mount::host(&format!("identity-{index}"), folder, HostPathType::Directory));
     }
-    let destinations = agent.templates.iter().map(|template| &template.destination).collect();
+    let destinations =
+        agent.templates.iter().map(|template| template.destination.clone()).collect();
     for (index, folder) in folders(destinations).into_iter().enumerate() {
         mounts.push(Mount::host_writable(&format!("destination-{index}"), folder));
     }
@@ -99,10 +102,18 @@ fn mounts(vault: &Vault, agent: &VaultAgent) -> Vec<Mount> {
 }
 
 /// The files that prove who the node is.
-fn identity_files(auth: &VaultAuth) -> Vec<&AbsolutePath> {
+fn identity_files(auth: &VaultAuth) -> Vec<AbsolutePath> {
     match auth {
-        VaultAuth::AppRole { secret_id_file, .. } => vec![secret_id_file],
-        VaultAuth::Cert { certificate_file, key_file, .. } => vec![certificate_file, key_file],
+        VaultAuth::Node(_) => {
+            vec![absolute(IDENTITY_CERTIFICATE_PATH), absolute(IDENTITY_KEY_PATH)]
+        }
+        VaultAuth::AppRole { secret_id_file, .. } => vec![secret_id_file.clone()],
+        VaultAuth::Cert { certificate_file, key_file, .. } => {
+            vec![certificate_file.clone(), key_file.clone()]
+        }
+        VaultAuth::Jwt { token_file, .. } | VaultAuth::Token { token_file } => {
+            vec![token_file.clone()]
+        }
     }
 }
 
@@ -112,7 +123,10 @@ fn role_id_file(auth: &VaultAuth) -> Option<ConfigFile> {
         VaultAuth::AppRole { role_id, .. } => {
             Some(config_file(NAME, "role-id", 0o600, format!("{role_id}\n")))
         }
-        VaultAuth::Cert { .. } => None,
+        VaultAuth::Node(_)
+        | VaultAuth::Cert { .. }
+        | VaultAuth::Jwt { .. }
+        | VaultAuth::Token { .. } => None,
     }
 }
 
@@ -145,7 +159,7 @@ fn check(node: &Node, vault: &Vault, agent: &VaultAgent, findings: &mut Findings
         findings.add("vault.auth.role_id", "must be one word in one line");
     }
     for file in identity_files(&vault.auth) {
-        check_folder("vault.auth", file, findings);
+        check_folder("vault.auth", &file, findings);
     }
     if agent.templates.is_empty() {
         findings.add("vault_agent.templates", "is empty");
@@ -220,25 +234,58 @@ fn auto_auth(auth: &VaultAuth, ca: &str) -> String {
                 // Removed, nothing would be left to log in with after a restart.
                 ("remove_secret_id_file_after_reading", "false".to_owned()),
             ];
-            ("approle", mount, config)
+            ("approle", Some(mount), config)
+        }
+        VaultAuth::Node(identity) => {
+            let config = cert_config(
+                ca,
+                IDENTITY_CERTIFICATE_PATH,
+                IDENTITY_KEY_PATH,
+                identity.cert_role.as_ref(),
+            );
+            ("cert", Some(&identity.cert_mount), config)
         }
         VaultAuth::Cert { mount, role, certificate_file, key_file } => {
-            let mut config = vec![
-                // This method has a client of its own, which knows nothing of the block `vault`.
-                ("ca_cert", quoted(ca)),
-                ("client_cert", quoted(certificate_file.as_str())),
-                ("client_key", quoted(key_file.as_str())),
-                // A renewed pair is read at the next login.
-                ("reload", "true".to_owned()),
+            let config =
+                cert_config(ca, certificate_file.as_str(), key_file.as_str(), role.as_ref());
+            ("cert", Some(mount), config)
+        }
+        VaultAuth::Jwt { mount, role, token_file } => {
+            let config = vec![
+                ("path", quoted(token_file.as_str())),
+                ("role", quoted(role)),
+                ("remove_jwt_after_reading", "false".to_owned()),
             ];
-            config.extend(role.as_ref().map(|role| ("name", quoted(role))));
-            ("cert", mount, config)
+            ("jwt", Some(mount), config)
+        }
+        VaultAuth::Token { token_file } => {
+            ("token_file", None, vec![("token_file_path", quoted(token_file.as_str()))])
         }
     };
     let config = block("config", &config, "");
-    let mount_path = [("mount_path", quoted(&format!("auth/{mount}")))];
+    let mount_path: Vec<_> =
+        (mount.iter()).map(|mount| ("mount_path", quoted(&format!("auth/{mount}")))).collect();
     let method = block(&format!("method \"{kind}\""), &mount_path, &config);
     block("auto_auth", &[], &method)
+}
+
+/// What the method of TLS certificates is told.
+fn cert_config(
+    ca: &str,
+    certificate: &str,
+    key: &str,
+    role: Option<&String>,
+) -> Vec<(&'static str, String)> {
+    let mut config = vec![
+        // This method has a client of its own, which knows nothing of the block `vault`.
+        ("ca_cert", quoted(ca)),
+        ("client_cert", quoted(certificate)),
+        ("client_key", quoted(key)),
+        // A renewed pair is read at the next login.
+        ("reload", "true".to_owned()),
+    ];
+    config.extend(role.map(|role| ("name", quoted(role))));
+    config
 }
 
 fn template_block(template: &VaultTemplate) -> String {

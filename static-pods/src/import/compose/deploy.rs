@@ -9,17 +9,11 @@ use super::tree::Node;
 use super::{at, known, simple};
 
 /// Reads `deploy`. False: the service is a job, of which no pod is made.
-pub(super) fn read(
-    draft: &mut Draft,
-    file: &str,
-    path: &str,
-    node: &Node,
-    notes: &mut Notes,
-) -> bool {
+pub(super) fn read(draft: &mut Draft, path: &str, node: &Node, notes: &mut Notes) -> bool {
     let mut is_kept = true;
     for entry in node.entries() {
         let path = format!("{path}.{}", entry.key);
-        let at = at(file, entry, &path);
+        let at = at(entry, &path);
         let Some(field) = known(DEPLOY, entry, &at, notes) else { continue };
         match (entry.key.as_str(), entry.node.text()) {
             ("mode", Some(mode)) if mode.ends_with("-job") => {
@@ -32,41 +26,43 @@ pub(super) fn read(
                 is_kept = false;
             }
             ("mode", _) => notes.carried(&at, "each node that has the role runs one pod"),
-            ("replicas", Some(count)) => replicas(count, &at, notes),
-            ("resources", _) => resources(draft, file, &path, &entry.node, notes),
-            ("restart_policy", _) => restart(draft, file, &path, &entry.node, notes),
+            ("replicas", Some(count)) => is_kept &= replicas(count, &at, notes),
+            ("resources", _) => resources(draft, &path, &entry.node, notes),
+            ("restart_policy", _) => restart(draft, &path, &entry.node, notes),
             _ => simple(field, &at, notes),
         }
     }
     is_kept
 }
 
-/// How many pods there are to be.
-pub(super) fn replicas(count: &str, at: &At, notes: &mut Notes) {
+/// How many pods there are to be. False: none.
+pub(super) fn replicas(count: &str, at: &At, notes: &mut Notes) -> bool {
     match count {
         "1" => notes.carried(at, "each node that has the role runs one pod"),
+        "0" => notes.lost(
+            at,
+            "a service of which none is wanted: no pod is made",
+            "remove it where the pod has to run",
+        ),
         _ => notes.lost(
             at,
             "each node that has the role runs one pod",
             "give the role to as many nodes, or copy the manifest under other names and ports",
         ),
     }
+    count != "0"
 }
 
-fn resources(draft: &mut Draft, file: &str, path: &str, node: &Node, notes: &mut Notes) {
+fn resources(draft: &mut Draft, path: &str, node: &Node, notes: &mut Notes) {
     for kind in node.entries() {
         let path = format!("{path}.{}", kind.key);
         let is_limit = kind.key == "limits";
         if !is_limit && kind.key != "reservations" {
-            notes.invalid(
-                &at(file, kind, &path),
-                "it is neither `limits` nor `reservations`",
-                None,
-            );
+            notes.invalid(&at(kind, &path), "it is neither `limits` nor `reservations`", None);
             continue;
         }
         for entry in kind.node.entries() {
-            let at = at(file, entry, &format!("{path}.{}", entry.key));
+            let at = at(entry, &format!("{path}.{}", entry.key));
             match (entry.key.as_str(), entry.node.text(), is_limit) {
                 ("cpus", Some(value), true) => apply(draft, "cpus", value, &at, notes),
                 ("memory", Some(value), true) => apply(draft, "memory", value, &at, notes),
@@ -92,13 +88,13 @@ fn resources(draft: &mut Draft, file: &str, path: &str, node: &Node, notes: &mut
     }
 }
 
-fn restart(draft: &mut Draft, file: &str, path: &str, node: &Node, notes: &mut Notes) {
+fn restart(draft: &mut Draft, path: &str, node: &Node, notes: &mut Notes) {
     // What is not said is `any`.
     if node.get("condition").is_none() {
         draft.restart = Some(super::super::draft::Restart::Always);
     }
     for entry in node.entries() {
-        let at = at(file, entry, &format!("{path}.{}", entry.key));
+        let at = at(entry, &format!("{path}.{}", entry.key));
         match (entry.key.as_str(), entry.node.text()) {
             ("condition", Some(condition @ ("any" | "on-failure" | "none"))) => {
                 let policy = match condition {

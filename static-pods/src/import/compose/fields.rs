@@ -28,7 +28,6 @@ const WRITE_HOOK: &str = "write `lifecycle` of the container after review";
 const MODELS: &str = "a node has no runtime for models";
 const RUN_MODELS: &str = "run a server of models as a container, and write its address";
 const WINDOWS: &str = "it is for Windows";
-const WRITE_OUT: &str = "write the file out with `docker compose config`, and import that";
 
 /// Fields of a service.
 pub(super) const SERVICE: &[(&str, Field)] = &[
@@ -67,7 +66,7 @@ pub(super) const SERVICE: &[(&str, Field)] = &[
     ("env_file", Read),
     ("environment", Read),
     ("expose", Implied("it publishes nothing")),
-    ("extends", Broken("what it takes over from another service is not there", WRITE_OUT)),
+    ("extends", Read),
     ("external_links", Each("link")),
     ("extra_hosts", Pairs("add-host")),
     ("gpus", Lost("devices of this kind come from a device plugin", "mount its devices")),
@@ -130,7 +129,7 @@ pub(super) const SERVICE: &[(&str, Field)] = &[
 /// Fields of the whole file.
 pub(super) const FILE: &[(&str, Field)] = &[
     ("configs", Read),
-    ("include", Broken("other files are not read", WRITE_OUT)),
+    ("include", Read),
     ("models", Lost(MODELS, RUN_MODELS)),
     ("name", Implied("pods belong to no project")),
     ("networks", Read),

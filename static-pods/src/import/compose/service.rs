@@ -8,18 +8,21 @@ use super::super::notes::{At, Notes};
 use super::super::options::{apply, named_volume};
 use super::super::unit;
 use super::super::values::boolean;
+use super::configs::{self, Configs};
 use super::fields::{Field, HEALTH, SERVICE};
 use super::tree::{Entry, Node, Value};
 use super::{at, deploy, item_at, known, simple, volumes};
 use crate::lint::names;
 
-/// What a service has to know of its file.
+/// What a service has to know of its project.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'c> {
-    pub(super) file: &'c str,
-    /// All services of the file.
+    /// All services of the project.
     pub(super) names: &'c [&'c str],
     pub(super) volumes: &'c BTreeMap<String, MountSource>,
+    pub(super) configs: &'c Configs,
+    /// Those that are on.
+    pub(super) profiles: &'c [String],
 }
 
 /// Reads a service. `None`: there is to be no pod, which is noted.
@@ -29,18 +32,20 @@ pub(super) fn read(
     reader: &mut Read<'_>,
     notes: &mut Notes,
 ) -> Option<Draft> {
-    let file = context.file;
     let path = format!("services.{}", service.key);
-    let mut draft = Draft::new(service.key.clone(), at(file, service, &path));
+    let mut draft = Draft::new(service.key.clone(), at(service, &path));
     // As compose has it; `deploy` may say otherwise.
     draft.restart = Some(Restart::Never);
     let mut is_kept = true;
-    for entry in service.node.entries() {
+    // What `deploy` says goes before the older fields for the same, wherever it stands.
+    let (last, first): (Vec<_>, Vec<_>) =
+        service.node.entries().iter().partition(|entry| entry.key == "deploy");
+    for entry in first.into_iter().chain(last) {
         let path = format!("{path}.{}", entry.key);
-        let at = at(file, entry, &path);
+        let at = at(entry, &path);
         let Some(field) = known(SERVICE, entry, &at, notes) else { continue };
         // A field without a value is as good as none.
-        if entry.node.value == Value::Null {
+        if matches!(entry.node.value, Value::Null) {
             notes.carried(&at, "nothing, as without it");
             continue;
         }
@@ -48,12 +53,12 @@ pub(super) fn read(
             Field::One(option) => one(&mut draft, option, &entry.node, &at, notes),
             Field::Each(option) => {
                 for (index, item) in entry.node.items().into_iter().enumerate() {
-                    let at = item_at(file, item, &format!("{path}[{index}]"));
+                    let at = item_at(item, &format!("{path}[{index}]"));
                     one(&mut draft, option, item, &at, notes);
                 }
             }
             Field::Pairs(option) => {
-                for (text, at) in pairs(file, &path, &entry.node, notes) {
+                for (text, at) in pairs(&path, &entry.node, notes) {
                     apply(&mut draft, option, &text, &at, notes);
                 }
             }
@@ -69,7 +74,7 @@ pub(super) fn read(
             mount.source = context.volumes.get(name).cloned().unwrap_or_else(|| named_volume(name));
         }
     }
-    read_files(&mut draft, Dialect::Quoted, reader, notes);
+    read_files(&mut draft, reader, notes);
     if !is_kept {
         return None;
     }
@@ -92,10 +97,10 @@ fn one(draft: &mut Draft, option: &'static str, node: &Node, at: &At, notes: &mu
 }
 
 /// `NAME=VALUE`, of a mapping or a list.
-fn pairs(file: &str, path: &str, node: &Node, notes: &mut Notes) -> Vec<(String, At)> {
+fn pairs(path: &str, node: &Node, notes: &mut Notes) -> Vec<(String, At)> {
     let mut found = Vec::new();
     for entry in node.entries() {
-        let at = at(file, entry, &format!("{path}.{}", entry.key));
+        let at = at(entry, &format!("{path}.{}", entry.key));
         match &entry.node.value {
             Value::Text(text) => found.push((format!("{}={text}", entry.key), at)),
             Value::Null => found.push((entry.key.clone(), at)),
@@ -110,7 +115,7 @@ fn pairs(file: &str, path: &str, node: &Node, notes: &mut Notes) -> Vec<(String,
     }
     if let Value::List(items) = &node.value {
         for (index, item) in items.iter().enumerate() {
-            let at = item_at(file, item, &format!("{path}[{index}]"));
+            let at = item_at(item, &format!("{path}[{index}]"));
             match item.text() {
                 Some(text) => found.push((text.to_owned(), at)),
                 None => notes.invalid(&at, "it is no text", None),
@@ -126,7 +131,9 @@ fn neighbours(draft: &mut Draft, own: &str, context: &Context<'_>, notes: &mut N
         return;
     }
     let others = context.names.iter().filter(|name| **name != own);
-    let known: Vec<&&str> = others.filter(|name| names::dns_subdomain(name).is_none()).collect();
+    let mut known: Vec<&&str> =
+        others.filter(|name| names::dns_subdomain(name).is_none()).collect();
+    known.sort();
     if known.is_empty() {
         return;
     }
@@ -140,17 +147,26 @@ fn neighbours(draft: &mut Draft, own: &str, context: &Context<'_>, notes: &mut N
     );
 }
 
-struct Reading<'r> {
+/// Notes what the mapping `item` has besides `fields`.
+pub(super) fn only(item: &Node, at: &At, fields: &[&str], notes: &mut Notes) {
+    for entry in item.entries() {
+        if !fields.contains(&entry.key.as_str()) && !entry.key.starts_with("x-") {
+            let at = entry.spot.at(&format!("{}.{}", at.setting, entry.key));
+            notes.invalid(&at, "compose files have no such field here", None);
+        }
+    }
+}
+
+struct Reading<'r, 'c> {
     draft: &'r mut Draft,
-    context: &'r Context<'r>,
+    context: &'r Context<'c>,
     notes: &'r mut Notes,
 }
 
-impl Reading<'_> {
+impl Reading<'_, '_> {
     /// Reads a field that is more than an option. False: there is to be no pod.
     fn field(&mut self, entry: &Entry, path: &str, at: &At) -> bool {
         let node = &entry.node;
-        let file = self.context.file;
         match entry.key.as_str() {
             "image" => {
                 self.draft.image = node.text().map(|image| (image.to_owned(), at.clone()));
@@ -171,22 +187,18 @@ impl Reading<'_> {
                 self.notes.carried(at, "as `command`");
             }
             "environment" => {
-                for (text, at) in pairs(file, path, node, self.notes) {
+                for (text, at) in pairs(path, node, self.notes) {
                     apply(self.draft, "env", &text, &at, self.notes);
                 }
             }
             "env_file" => self.environment_files(node, path),
             "devices" => self.devices(node, path),
             "depends_on" => self.depends_on(node, at),
-            "deploy" => return deploy::read(self.draft, file, path, node, self.notes),
+            "deploy" => return deploy::read(self.draft, path, node, self.notes),
             "healthcheck" => self.health(node, path),
             "networks" => self.networks(node, path),
             "ports" => self.ports(node, path),
-            "profiles" => {
-                let message = "a service with a profile is not started by itself: no pod is made";
-                self.notes.lost(at, message, "remove `profiles` where it has to run");
-                return false;
-            }
+            "profiles" => return self.is_on(node, at),
             "pull_policy" => {
                 let policy = match node.text().unwrap_or_default() {
                     "if_not_present" => "missing",
@@ -196,23 +208,42 @@ impl Reading<'_> {
                 };
                 apply(self.draft, "pull", policy, at, self.notes);
             }
-            "scale" => deploy::replicas(node.text().unwrap_or_default(), at, self.notes),
+            "scale" => {
+                return deploy::replicas(node.text().unwrap_or_default(), at, self.notes);
+            }
             "secrets" => self.secrets(node, path),
-            "configs" => self.notes.broken(
-                at,
-                "a config is a file of the host, which is not there",
-                "write it with the node's Butane config, and mount it as a volume",
-            ),
+            "configs" => {
+                configs::mounts(self.draft, path, node, self.context.configs, self.notes);
+            }
             "ulimits" => {
                 for limit in node.entries() {
-                    let at = super::at(file, limit, &format!("{path}.{}", limit.key));
+                    let at = super::at(limit, &format!("{path}.{}", limit.key));
                     apply(self.draft, "ulimit", &limit.key, &at, self.notes);
                 }
             }
-            "volumes" => volumes::mounts(self.draft, file, path, node, self.notes),
+            "volumes" => volumes::mounts(self.draft, path, node, self.notes),
             other => self.notes.invalid(at, format!("`{other}` is not read"), None),
         }
         true
+    }
+
+    /// Whether compose starts a service with these profiles.
+    fn is_on(&mut self, profiles: &Node, at: &At) -> bool {
+        let on = self.context.profiles;
+        let profiles: Vec<&str> = profiles.items().into_iter().filter_map(Node::text).collect();
+        let is_on = |profile: &&str| on.iter().any(|name| name == profile || name == "*");
+        if profiles.is_empty() {
+            self.notes.carried(at, "none, as without it");
+            return true;
+        }
+        if profiles.iter().any(is_on) {
+            self.notes.carried(at, "a pod, as `COMPOSE_PROFILES` of `.env` says");
+            return true;
+        }
+        let message = "a service with a profile is not started by itself: no pod is made";
+        let remedy = "remove `profiles` where it has to run, or name one of them in `COMPOSE_PROFILES` of `.env`";
+        self.notes.lost(at, message, remedy);
+        false
     }
 
     /// A list as it is, or a text split as a shell would.
@@ -237,13 +268,17 @@ impl Reading<'_> {
 
     fn environment_files(&mut self, node: &Node, path: &str) {
         for (index, item) in node.items().into_iter().enumerate() {
-            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let at = item_at(item, &format!("{path}[{index}]"));
             let name = item.text().or_else(|| item.text_of("path"));
             let is_optional = item.text_of("required") == Some("false");
+            only(item, &at, &["path", "required", "format"], self.notes);
+            // podman-run(1) and compose's `raw` are the same.
+            let is_raw = item.text_of("format") == Some("raw");
+            let dialect = if is_raw { Dialect::Podman } else { Dialect::Quoted };
             match name {
                 Some(name) => {
-                    let file =
-                        EnvironmentFile { path: name.to_owned(), at: at.clone(), is_optional };
+                    let (from, path) = item.spot.origin.reference(name);
+                    let file = EnvironmentFile { from, path, at: at.clone(), is_optional, dialect };
                     self.draft.environment_files.push(file);
                     self.notes.carried(&at, "its variables are written into the manifest");
                 }
@@ -254,7 +289,8 @@ impl Reading<'_> {
 
     fn devices(&mut self, node: &Node, path: &str) {
         for (index, item) in node.items().into_iter().enumerate() {
-            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let at = item_at(item, &format!("{path}[{index}]"));
+            only(item, &at, &["source", "target", "permissions"], self.notes);
             let long = || {
                 let source = item.text_of("source")?;
                 Some(format!("{source}:{}", item.text_of("target").unwrap_or(source)))
@@ -267,21 +303,37 @@ impl Reading<'_> {
     }
 
     fn depends_on(&mut self, node: &Node, at: &At) {
-        let names: Vec<&str> = match &node.value {
-            Value::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
-            _ => node.items().into_iter().filter_map(Node::text).collect(),
-        };
-        let names = basalt_model::decode::list(&names);
-        self.notes.lost(
-            at,
-            format!("pods are not ordered: the pod does not wait for {names}"),
-            "let the program wait for what it needs",
-        );
+        let (mut waits, mut needs_end): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+        for entry in node.entries() {
+            match entry.node.text_of("condition") {
+                Some("service_completed_successfully") => needs_end.push(&entry.key),
+                _ => waits.push(&entry.key),
+            }
+        }
+        if let Value::List(items) = &node.value {
+            waits.extend(items.iter().filter_map(Node::text));
+        }
+        if !waits.is_empty() {
+            let names = basalt_model::decode::list(&waits);
+            self.notes.lost(
+                at,
+                format!("pods are not ordered: the pod does not wait for {names}"),
+                "let the program wait for what it needs",
+            );
+        }
+        if !needs_end.is_empty() {
+            let names = basalt_model::decode::list(&needs_end);
+            self.notes.broken(
+                at,
+                format!("the pod does not wait until {names} is done"),
+                "make it an init container of this pod, which has to end before the others start",
+            );
+        }
     }
 
     fn health(&mut self, node: &Node, path: &str) {
         for entry in node.entries() {
-            let at = at(self.context.file, entry, &format!("{path}.{}", entry.key));
+            let at = at(entry, &format!("{path}.{}", entry.key));
             let Some(field) = known(HEALTH, entry, &at, self.notes) else { continue };
             match (field, entry.key.as_str(), &entry.node.value) {
                 (Field::One(option), ..) => one(self.draft, option, &entry.node, &at, self.notes),
@@ -296,7 +348,11 @@ impl Reading<'_> {
                 }
                 (_, "disable", Value::Text(text)) => {
                     self.draft.health.is_off = boolean(text) == Some(true);
-                    self.notes.carried(&at, "no health check, so no probe");
+                    let message = match self.draft.health.is_off {
+                        true => "no health check, so no probe",
+                        false => "off, as without it",
+                    };
+                    self.notes.carried(&at, message);
                 }
                 (Field::Read, ..) => {
                     self.notes.invalid(&at, "it is neither a text nor a list", None)
@@ -307,18 +363,17 @@ impl Reading<'_> {
     }
 
     fn networks(&mut self, node: &Node, path: &str) {
-        let file = self.context.file;
         for (index, item) in node.items().into_iter().enumerate() {
             if let Some(name) = item.text() {
-                let at = item_at(file, item, &format!("{path}[{index}]"));
+                let at = item_at(item, &format!("{path}[{index}]"));
                 apply(self.draft, "network", name, &at, self.notes);
             }
         }
         for network in node.entries() {
             let path = format!("{path}.{}", network.key);
-            apply(self.draft, "network", &network.key, &at(file, network, &path), self.notes);
+            apply(self.draft, "network", &network.key, &at(network, &path), self.notes);
             for entry in network.node.entries() {
-                let at = at(file, entry, &format!("{path}.{}", entry.key));
+                let at = at(entry, &format!("{path}.{}", entry.key));
                 match entry.key.as_str() {
                     "ipv4_address" | "ipv6_address" | "link_local_ips" | "mac_address" => {
                         apply(self.draft, "ip", "", &at, self.notes);
@@ -336,29 +391,20 @@ impl Reading<'_> {
 
     fn ports(&mut self, node: &Node, path: &str) {
         for (index, item) in node.items().into_iter().enumerate() {
-            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let at = item_at(item, &format!("{path}[{index}]"));
             let text = match &item.value {
                 Value::Text(text) => text.clone(),
-                Value::Map(entries) => {
-                    for entry in entries {
-                        let known = [
-                            "target",
-                            "published",
-                            "host_ip",
-                            "protocol",
-                            "mode",
-                            "name",
-                            "app_protocol",
-                        ];
-                        if !known.contains(&entry.key.as_str()) && !entry.key.starts_with("x-") {
-                            let at = super::at(
-                                self.context.file,
-                                entry,
-                                &format!("{}.{}", at.setting, entry.key),
-                            );
-                            self.notes.invalid(&at, "a port has no such field", None);
-                        }
-                    }
+                Value::Map(_) => {
+                    const FIELDS: [&str; 7] = [
+                        "target",
+                        "published",
+                        "host_ip",
+                        "protocol",
+                        "mode",
+                        "name",
+                        "app_protocol",
+                    ];
+                    only(item, &at, &FIELDS, self.notes);
                     let ip = item.text_of("host_ip").unwrap_or_default();
                     let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
                     let published = item.text_of("published").unwrap_or_default();
@@ -377,11 +423,12 @@ impl Reading<'_> {
 
     fn secrets(&mut self, node: &Node, path: &str) {
         for (index, item) in node.items().into_iter().enumerate() {
-            let at = item_at(self.context.file, item, &format!("{path}[{index}]"));
+            let at = item_at(item, &format!("{path}[{index}]"));
             let Some(name) = item.text().or_else(|| item.text_of("source")) else {
                 self.notes.invalid(&at, "it names no secret", None);
                 continue;
             };
+            only(item, &at, &["source", "target", "uid", "gid", "mode"], self.notes);
             let mut text = name.to_owned();
             for key in ["target", "uid", "gid", "mode"] {
                 if let Some(value) = item.text_of(key) {

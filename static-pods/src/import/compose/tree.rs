@@ -1,22 +1,57 @@
 //! The values of a compose file: aliases and merge keys followed, variables put in.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use basalt_model::report::{Place, Report};
 use basalt_model::yaml::{self, Yaml};
 
+use super::super::interpolate::{Wrong, interpolated};
 use super::super::notes::{At, Notes};
 use super::super::secrets::is_secret;
-use super::interpolate::{Wrong, interpolated};
+
+/// A file, and where the paths in it begin.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// As it is shown.
+    pub(super) file: String,
+    /// The file that a person named, by whose folder relative paths are found.
+    pub(super) from: String,
+    /// What goes before relative paths: where the file is, seen from that folder.
+    pub(super) base: String,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub(super) origin: Rc<Origin>,
+    pub(super) place: Place,
+}
+
+impl Spot {
+    pub(super) fn at(&self, setting: &str) -> At {
+        At { file: self.origin.file.clone(), place: self.place, setting: setting.to_owned() }
+    }
+}
+
+/// What a value does to those that it is merged over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// `!reset`: neither that value nor this one is there.
+    Reset,
+    /// `!override`: only this one is there.
+    Override,
+}
 
 /// A value with its place.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) spot: Spot,
+    pub(super) mark: Option<Mark>,
     pub(super) value: Value,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
     /// Any scalar, as it is written.
@@ -26,10 +61,10 @@ pub(super) enum Value {
 }
 
 /// A key and its value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) place: Place,
+    pub(super) spot: Spot,
     pub(super) node: Node,
 }
 
@@ -70,12 +105,12 @@ impl Node {
 
 /// Reads a compose file. What is wrong with it is noted.
 pub(super) fn read(
-    file: &str,
+    origin: &Rc<Origin>,
     text: &str,
     variables: &BTreeMap<String, String>,
     notes: &mut Notes,
 ) -> Option<Node> {
-    let mut report = Report::new(file);
+    let mut report = Report::new(&origin.file);
     let stream = yaml::parse(text.as_bytes(), &mut report);
     for finding in report.into_findings() {
         let at = At { file: finding.file, place: finding.place, setting: finding.path };
@@ -83,10 +118,10 @@ pub(super) fn read(
     }
     let stream = stream?;
     if let Some(place) = stream.second {
-        let at = At { place, ..At::start_of(file) };
+        let at = At { place, ..At::start_of(&origin.file) };
         notes.invalid(&at, "a second document begins here", Some("give it as a file of its own"));
     }
-    let mut reader = Reader { file, variables, notes };
+    let mut reader = Reader { origin, variables, notes };
     Some(reader.node(&stream.first?, ""))
 }
 
@@ -99,12 +134,17 @@ pub(super) fn hidden(variables: BTreeMap<String, String>) -> BTreeMap<String, St
     variables.into_iter().map(hide).collect()
 }
 
+/// Whether the value of a variable is a reference to itself, see [`hidden`].
+pub(super) fn is_hidden(name: &str, value: &str) -> bool {
+    value == reference(name)
+}
+
 fn reference(name: &str) -> String {
     format!("${{{name}}}")
 }
 
 struct Reader<'r> {
-    file: &'r str,
+    origin: &'r Rc<Origin>,
     variables: &'r BTreeMap<String, String>,
     notes: &'r mut Notes,
 }
@@ -112,18 +152,24 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn node(&mut self, yaml: &Yaml, path: &str) -> Node {
         let place = yaml.place;
+        let mark = match yaml.tag.as_deref().or(yaml.resolved().tag.as_deref()) {
+            Some("!reset") => Some(Mark::Reset),
+            Some("!override") => Some(Mark::Override),
+            _ => None,
+        };
         let value = match &yaml.resolved().value {
-            yaml::Value::Scalar(_) if yaml.is_null() => Value::Null,
+            yaml::Value::Scalar(_) if yaml.is_null() || mark == Some(Mark::Reset) => Value::Null,
             yaml::Value::Scalar(scalar) => Value::Text(self.text(&scalar.text, place, path)),
             yaml::Value::List(items) => {
                 let item =
                     |(index, item): (usize, &Yaml)| self.node(item, &format!("{path}[{index}]"));
-                Value::List(items.iter().enumerate().map(item).collect())
+                let items = items.iter().enumerate().map(item);
+                Value::List(items.filter(|item| item.mark != Some(Mark::Reset)).collect())
             }
             yaml::Value::Map(entries) => Value::Map(self.entries(entries, path)),
             yaml::Value::Alias(_) => Value::Null,
         };
-        Node { place, value }
+        Node { spot: self.spot(place), mark, value }
     }
 
     /// Entries with those that `<<` merges in, which the mapping's own and earlier ones go before.
@@ -139,7 +185,7 @@ impl Reader<'_> {
             if name != "<<" {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 let node = self.node(value, &path);
-                made.push(Entry { key: name, place: key.place, node });
+                made.push(Entry { key: name, spot: self.spot(key.place), node });
                 continue;
             }
             let sources: Vec<&Yaml> = match &value.resolved().value {
@@ -175,7 +221,7 @@ impl Reader<'_> {
         let (made, wrong) = interpolated(text, self.variables);
         for (name, value) in self.variables {
             // It stands for itself, see `hidden`.
-            if *value == reference(name) && made.contains(value.as_str()) {
+            if is_hidden(name, value) && made.contains(value.as_str()) {
                 self.notes.broken(
                     &self.at(place, path),
                     format!("the variable `{name}` is a secret, and is not put in"),
@@ -206,8 +252,12 @@ impl Reader<'_> {
         made
     }
 
+    fn spot(&self, place: Place) -> Spot {
+        Spot { origin: Rc::clone(self.origin), place }
+    }
+
     fn at(&self, place: Place, path: &str) -> At {
-        At { file: self.file.to_owned(), place, setting: path.to_owned() }
+        self.spot(place).at(path)
     }
 }
 
@@ -215,11 +265,15 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
+    fn origin() -> Rc<Origin> {
+        Rc::new(Origin { file: "f".to_owned(), from: "f".to_owned(), base: String::new() })
+    }
+
     #[test]
     fn merge_keys() {
         let text = "x-a: &a {k: 1, l: 2}\nx-b: &b {l: 3, m: 4}\ns:\n  <<: [*a, *b]\n  k: 5\n";
         let mut notes = Notes::default();
-        let root = read("f", text, &BTreeMap::new(), &mut notes).unwrap();
+        let root = read(&origin(), text, &BTreeMap::new(), &mut notes).unwrap();
         let merged = root.get("s").unwrap();
         let seen: Vec<_> =
             merged.entries().iter().map(|e| (e.key.as_str(), e.node.text().unwrap())).collect();
@@ -237,7 +291,7 @@ mod tests {
             ("a: 1\na: 2\n", "already set"),
         ] {
             let mut notes = Notes::default();
-            read("f", text, &BTreeMap::new(), &mut notes);
+            read(&origin(), text, &BTreeMap::new(), &mut notes);
             let all = notes.0.iter().map(ToString::to_string).collect::<String>();
             assert!(all.contains(expected), "{text}: {all}");
         }

@@ -9,17 +9,17 @@ use super::tree::{Entry, Node, Value};
 use super::{at, item_at, known, simple};
 
 /// Where a volume of the file is on the host.
-pub(super) fn of_file(file: &str, volume: &Entry, notes: &mut Notes) -> MountSource {
+pub(super) fn of_file(volume: &Entry, notes: &mut Notes) -> MountSource {
     let path = format!("volumes.{}", volume.key);
     let node = &volume.node;
-    notes.carried(&at(file, volume, &path), "as a folder of the host, or what its driver says");
+    notes.carried(&at(volume, &path), "as a folder of the host, or what its driver says");
     let options = node.get("driver_opts");
     let option = |key: &str| options.and_then(|options| options.text_of(key));
     let has_bind = option("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));
     let device = option("device").filter(|device| device.starts_with('/') && has_bind);
     let is_memory = option("type") == Some("tmpfs");
     for entry in node.entries() {
-        let at = at(file, entry, &format!("{path}.{}", entry.key));
+        let at = at(entry, &format!("{path}.{}", entry.key));
         let Some(field) = known(VOLUME, entry, &at, notes) else { continue };
         match (entry.key.as_str(), entry.node.text()) {
             ("driver", Some("local")) => notes.carried(&at, "as a folder of the host"),
@@ -54,9 +54,9 @@ pub(super) fn of_file(file: &str, volume: &Entry, notes: &mut Notes) -> MountSou
 }
 
 /// `volumes` of a service: short texts, and mappings.
-pub(super) fn mounts(draft: &mut Draft, file: &str, path: &str, node: &Node, notes: &mut Notes) {
+pub(super) fn mounts(draft: &mut Draft, path: &str, node: &Node, notes: &mut Notes) {
     for (index, item) in node.items().into_iter().enumerate() {
-        let at = item_at(file, item, &format!("{path}[{index}]"));
+        let at = item_at(item, &format!("{path}[{index}]"));
         match &item.value {
             Value::Text(text) => apply(draft, "volume", text, &at, notes),
             Value::Map(_) => long(draft, item, &at, notes),
@@ -69,11 +69,7 @@ pub(super) fn mounts(draft: &mut Draft, file: &str, path: &str, node: &Node, not
 fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
     let mut parts = Vec::new();
     for entry in item.entries() {
-        let at = At {
-            place: entry.place,
-            setting: format!("{}.{}", at.setting, entry.key),
-            ..at.clone()
-        };
+        let at = entry.spot.at(&format!("{}.{}", at.setting, entry.key));
         match (entry.key.as_str(), entry.node.text()) {
             ("type" | "source" | "target", Some(text)) if text.contains(',') => {
                 notes.invalid(&at, "a comma cannot stand in it", None);
@@ -98,11 +94,7 @@ fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
 
 fn inner(parts: &mut Vec<String>, node: &Node, at: &At, notes: &mut Notes) {
     for entry in node.entries() {
-        let at = At {
-            place: entry.place,
-            setting: format!("{}.{}", at.setting, entry.key),
-            ..at.clone()
-        };
+        let at = entry.spot.at(&format!("{}.{}", at.setting, entry.key));
         match (entry.key.as_str(), entry.node.text()) {
             ("propagation", Some(value)) => parts.push(format!("bind-propagation={value}")),
             ("size", Some(value)) => parts.push(format!("tmpfs-size={value}")),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::draft::{Draft, EnvironmentFile, Restart};
+use super::super::environment::Dialect;
 use super::super::notes::At;
 use super::super::secrets::is_secret;
 use super::super::values::{quantity, seconds};
@@ -67,7 +68,13 @@ pub(super) fn variables_file(draft: &mut Draft, value: &str, at: &At) -> Outcome
     if path.is_empty() {
         return Invalid("it has no path".to_owned());
     }
-    let file = EnvironmentFile { path: path.to_owned(), at: at.clone(), is_optional };
+    let file = EnvironmentFile {
+        from: at.file.clone(),
+        path: path.to_owned(),
+        at: at.clone(),
+        is_optional,
+        dialect: Dialect::Podman,
+    };
     draft.environment_files.push(file);
     Carried("its variables are written into the manifest".to_owned())
 }
@@ -99,12 +106,7 @@ pub(super) fn entrypoint(draft: &mut Draft, value: &str, _: &At) -> Outcome {
             Ok(words) => words,
             Err(_) => return Invalid("it is no JSON list of texts".to_owned()),
         },
-        false if value.is_empty() => {
-            return Broken(
-                "the image's entry point stays".to_owned(),
-                "write the whole command as `command`",
-            );
-        }
+        false if value.is_empty() => Vec::new(),
         false => vec![value.to_owned()],
     };
     draft.entrypoint = Some(words);

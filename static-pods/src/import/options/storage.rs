@@ -8,12 +8,23 @@ use super::Outcome::{self, Broken, Carried, Changed, Invalid, Lost};
 use super::apply::{carried, switch};
 
 pub(super) fn mounted(draft: &mut Draft, read: Result<Mounted, &'static str>) -> Outcome {
-    let (mount, other) = match read {
+    let (mut mount, other) = match read {
         Ok(read) => read,
-        Err(error) => return Broken(error.to_owned(), "write absolute paths of the host"),
+        Err(error) => {
+            return Broken(error.to_owned(), "mount a folder of the host by its absolute path");
+        }
     };
     let is_named = matches!(&mount.source, MountSource::Named(_));
+    let is_overlay = other.iter().any(|option| option == "O");
+    mount.read_only |= is_overlay;
     draft.mount(mount);
+    if is_overlay {
+        return Broken(
+            "mounted read-only: with `O` what the program writes there never reaches the host"
+                .to_owned(),
+            "where it has to write, let an init container copy the folder into an `emptyDir`",
+        );
+    }
     let is_label = |option: &&String| ["z", "Z"].contains(&option.as_str());
     let strange: Vec<&String> = other.iter().filter(|option| !is_label(option)).collect();
     if !strange.is_empty() {
@@ -57,7 +68,7 @@ pub(super) fn device(draft: &mut Draft, value: &str, _: &At) -> Outcome {
         );
     }
     if value.starts_with('-') {
-        draft.set("securityContext.privileged", true);
+        draft.opens_devices = true;
         return Changed(
             "not mounted, since it may be absent; the container is privileged and has every device of the host"
                 .to_owned(),
@@ -73,7 +84,7 @@ pub(super) fn device(draft: &mut Draft, value: &str, _: &At) -> Outcome {
     if OPEN_TO_ALL.contains(&host) {
         return carried("volumeMounts");
     }
-    draft.set("securityContext.privileged", true);
+    draft.opens_devices = true;
     Changed(
         "mounted, and the container is privileged: the cgroup of any other one keeps it from opening the device"
             .to_owned(),
@@ -105,7 +116,7 @@ fn device_type(path: &str) -> &'static str {
 }
 
 pub(super) fn device_rule(draft: &mut Draft, _: &str, _: &At) -> Outcome {
-    draft.set("securityContext.privileged", true);
+    draft.opens_devices = true;
     Changed(
         "the container is privileged: no other one gets devices".to_owned(),
         "a privileged container is root on the host: check that the program is trusted with that",

@@ -8,9 +8,9 @@ use basalt_model::node::{
     VrrpInstance,
 };
 
-use super::{HEALTH_PATH, READY_PATH, combined};
+use super::{HEALTH_PATH, READY_PATH, combined, own_socket};
 use crate::TRUST_DIRECTORY;
-use crate::control::{HAPROXY_ADMIN_SOCKET, HAPROXY_DIRECTORY};
+use crate::control::HAPROXY_ADMIN_SOCKET;
 use crate::parts::CONFIG_HEADER;
 
 /// The name of our own frontend.
@@ -26,6 +26,9 @@ const RESERVED_CONNECTIONS: u32 = 100;
 /// Workers of earlier configs that may still carry connections; the oldest goes when there would be more. Each takes
 /// memory of its own.
 const OLD_WORKERS: u32 = 5;
+/// A worker that is replaced ends a connection with its next answer, which says so, never between two: a client that is
+/// just about to ask again would lose its request.
+const LAST_ANSWER: &str = "option idle-close-on-response";
 
 pub(super) fn config(node: &Node, haproxy: &Haproxy, certificates: &[&Certificate]) -> String {
     let mut sections =
@@ -47,11 +50,11 @@ fn global(haproxy: &Haproxy) -> String {
         // Errors and state changes; a line for each connection would bury them.
         "log stdout format raw local0 notice".to_owned(),
         format!("maxconn {}", haproxy.max_connections.saturating_add(RESERVED_CONNECTIONS)),
+        // A host whose file limit is too low for that many is served with fewer, and told so: not to start at all would
+        // take the addresses with it.
+        "no strict-limits".to_owned(),
         format!("hard-stop-after {}s", haproxy.reload_drain_seconds),
         format!("mworker-max-reloads {OLD_WORKERS}"),
-        // A worker that is replaced closes a connection behind an answer, never between two: a client that is just
-        // about to ask again would lose its request.
-        "close-spread-time infinite".to_owned(),
         format!("stats socket {HAPROXY_ADMIN_SOCKET} mode 600 level admin expose-fd listeners"),
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets".to_owned(),
         // Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else.
@@ -85,6 +88,7 @@ fn defaults(haproxy: &Haproxy) -> String {
 fn monitor(node: &Node, haproxy: &Haproxy) -> String {
     let mut lines = vec![
         "mode http".to_owned(),
+        LAST_ANSWER.to_owned(),
         format!("bind 127.0.0.1:{}", haproxy.monitor_port),
         "no log".to_owned(),
         format!("monitor-uri {READY_PATH}"),
@@ -138,7 +142,7 @@ fn failures(frontend: &Frontend) -> Vec<String> {
 fn front(haproxy: &Haproxy, frontend: &Frontend, directory: Option<&AbsolutePath>) -> String {
     let mut lines = match frontend.mode {
         ProxyMode::Tcp => vec!["mode tcp".to_owned(), "option tcplog".to_owned()],
-        ProxyMode::Http => vec!["mode http".to_owned(), "option httplog".to_owned()],
+        ProxyMode::Http => ["mode http", "option httplog", LAST_ANSWER].map(str::to_owned).to_vec(),
     };
     lines.push(format!("maxconn {}", frontend.max_connections.unwrap_or(haproxy.max_connections)));
     lines.extend(
@@ -259,11 +263,6 @@ fn handshake(frontend: &Frontend) -> String {
 
 fn own_backend(frontend: &Frontend) -> String {
     format!("basalt-tls-{}", frontend.name)
-}
-
-/// At most 90 of the 107 characters that a socket's name may have, with room for what haproxy adds while it binds.
-fn own_socket(frontend: &Frontend) -> String {
-    format!("{HAPROXY_DIRECTORY}/tls-{}.sock", frontend.name)
 }
 
 fn section(head: &str, lines: impl IntoIterator<Item = String>) -> String {

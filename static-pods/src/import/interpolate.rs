@@ -1,4 +1,4 @@
-//! Variables in the values of a compose file.
+//! Variables in the values of compose files and of their files of variables.
 //!
 //! Rules: <https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md>
 

@@ -1,0 +1,39 @@
+//! Values that are no one's business: a manifest is in `node.json`, in the Ignition config and on the host, and is read
+//! by everyone who may read one of them. A message never repeats what was found.
+
+use super::tree::At;
+use super::{Effect, Sink};
+use crate::secret_value::{is_secret_name, looks_secret};
+
+pub(super) fn check(container: &At<'_>, sink: &mut Sink<'_>) {
+    for variable in container.get("env").items() {
+        let value = variable.get("value");
+        if is_secret_name(variable.get("name").text()) && !is_place(value.text()) {
+            let message = "the value of a variable that is called like a secret";
+            refuse(&value, message, sink);
+        } else {
+            text(&value, sink);
+        }
+    }
+    for list in ["command", "args"] {
+        container.get(list).items().iter().for_each(|word| text(word, sink));
+    }
+}
+
+fn text(at: &At<'_>, sink: &mut Sink<'_>) {
+    if let Some(what) = looks_secret(at.text()) {
+        refuse(at, what, sink);
+    }
+}
+
+fn refuse(at: &At<'_>, message: &str, sink: &mut Sink<'_>) {
+    let remedy = "let vault-agent write it into a file, mount that, and name its path";
+    sink.add(Effect::Unsafe, "basalt-secret-value", at, message, remedy);
+}
+
+/// What tells nobody anything: nothing, a path, a switch, another variable.
+fn is_place(value: &str) -> bool {
+    value.is_empty()
+        || value.starts_with(['/', '$'])
+        || ["true", "false", "yes", "no"].contains(&value)
+}
