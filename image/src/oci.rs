@@ -11,6 +11,7 @@ pub mod import;
 pub mod layer;
 pub mod layout;
 pub mod recognise;
+pub mod registry;
 pub mod rules;
 pub mod tree;
 

@@ -44,7 +44,7 @@ pub struct Descriptor {
     /// What tells it from its neighbours in an index.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    artifact_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     platform: Option<Platform>,
 }
 
