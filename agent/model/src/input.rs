@@ -12,11 +12,25 @@ use crate::decode::{Between, Decode, Decoder, Located, word};
 use crate::names::{
     AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, FileName, Host, ImageReference,
     InterfaceName, ItemName, MacAddress, NodeName, PodName, Registry, RelativePath, RoleName,
-    Sha256, UnitName,
+    Sha256,
 };
 use crate::node::{Balance, BondMode, ProxyMode, ProxyProtocol};
 use crate::record;
 use crate::yaml::Yaml;
+
+mod bundle;
+mod kubernetes;
+mod vault;
+
+pub use bundle::BundleInput;
+pub use kubernetes::{
+    BootstrapInput, KubeletIdentityInput, KubeletPkiInput, KubernetesInput, TaintInput,
+};
+pub use vault::{
+    ActivationWindowInput, AppRoleInput, CertAuthInput, CertificateInput, JwtAuthInput,
+    NodeIdentityInput, PkiInput, ReloadInput, SecretFileInput, TokenAuthInput, VaultAgentInput,
+    VaultAuthInput, VaultInput, VaultTemplateInput,
+};
 
 record! {
     /// A Basalt cluster: the machines, what runs on them, and the image they run.
@@ -55,8 +69,12 @@ record! {
         vault_agent: Option<Located<VaultAgentInput>>,
         /// Static pods of your own, besides those that Basalt makes.
         pods: Vec<Located<PodInput>>,
+        /// The operator bundle: what the cluster runs besides static pods.
+        bundle: Option<Located<BundleInput>>,
         /// Settings of the kubelet on every node.
         kubelet: Option<KubeletInput>,
+        /// The Kubernetes cluster that nodes join once they stand by themselves.
+        kubernetes: Option<KubernetesInput>,
         /// Settings of containerd on every node.
         containerd: Option<ContainerdInput>,
         /// The operating system image.
@@ -284,125 +302,6 @@ record! {
         /// Further interfaces that a node needs to be of use, like an uplink. One that loses a link stands back behind
         /// nodes that have theirs. The interface that carries the addresses always counts.
         track_interfaces: Vec<Located<InterfaceName>>,
-    }
-
-    /// The core Vault, or OpenBao.
-    pub struct VaultInput {
-        /// `https://host:port` of every server, reached directly and not through haproxy. vault-agent asks the first
-        /// alone.
-        addresses: Vec<Located<String>>,
-        /// Name of the trust anchor that signs Vault's own certificate.
-        ca: Located<ItemName>,
-        /// How a node proves who it is.
-        auth: Located<VaultAuthInput>,
-        /// Where certificates are signed.
-        pki: PkiInput,
-        /// The certificates that nodes fetch and keep fresh.
-        certificates: Vec<Located<CertificateInput>>,
-    }
-
-    /// One of the two ways to log in.
-    pub struct VaultAuthInput {
-        /// AppRole with a secret id in a file.
-        app_role: Option<AppRoleInput>,
-        /// A TLS client certificate.
-        cert: Option<CertAuthInput>,
-    }
-
-    /// AppRole with a secret id in a file.
-    pub struct AppRoleInput {
-        /// Mount path of the auth method.
-        mount: Located<String> = Located::default_of("approle".to_owned()),
-        /// The role id.
-        role_id: Located<String>,
-        /// The file on the node that holds the secret id, in a folder of its own.
-        secret_id_file: Located<AbsolutePath>,
-    }
-
-    /// A TLS client certificate.
-    pub struct CertAuthInput {
-        /// Mount path of the auth method.
-        mount: Located<String> = Located::default_of("cert".to_owned()),
-        /// Name of the role; Vault tries all when absent.
-        role: Option<String>,
-        /// The file on the node with the certificate and its chain, in a folder of its own.
-        certificate_file: Located<AbsolutePath>,
-        /// The file on the node with its private key, in a folder of its own.
-        key_file: Located<AbsolutePath>,
-    }
-
-    /// Where certificates are signed.
-    pub struct PkiInput {
-        /// Mount path of the secrets engine.
-        mount: Located<String> = Located::default_of("pki".to_owned()),
-        /// The role that signs, unless a certificate names another.
-        role: Located<String>,
-    }
-
-    /// One certificate, fetched by every node of its roles with a key made there.
-    pub struct CertificateInput {
-        /// Unique; frontends refer to it.
-        name: Located<ItemName>,
-        /// The roles whose nodes fetch it.
-        roles: Vec<Located<RoleName>>,
-        /// PKI role instead of the default one.
-        pki_role: Option<Located<String>>,
-        /// Subject common name; the node's name when absent.
-        common_name: Option<Host>,
-        /// Subject alternative names, the same on every node.
-        subject_alternative_names: Vec<Host>,
-        /// Adds the node's own name to the subject alternative names.
-        include_node_name: bool = false,
-        /// Adds the node's own addresses to the subject alternative names.
-        include_node_addresses: bool = false,
-        /// Wanted life in hours; Vault may give less.
-        ttl_hours: Between<1, 87600> = Between(720),
-        /// The folder for certificate, key and CA; `/var/lib/basalt/certificates/NAME` when absent.
-        directory: Option<Located<AbsolutePath>>,
-        /// User that owns the files.
-        owner: Located<String> = Located::default_of("root".to_owned()),
-        /// Group that owns the files.
-        group: Located<String> = Located::default_of("root".to_owned()),
-        /// Mode of the files with the key.
-        mode: Located<FileMode> = Located::default_of("0600".parse().expect("a file mode")),
-        /// What is told after a change.
-        reload: Vec<Located<ReloadInput>>,
-    }
-
-    /// A static pod or a systemd unit, exactly one of the two.
-    pub struct ReloadInput {
-        /// A static pod of the node.
-        pod: Option<PodName>,
-        /// A systemd unit.
-        unit: Option<UnitName>,
-    }
-
-    /// The vault-agent static pod.
-    pub struct VaultAgentInput {
-        /// Container image, by digest.
-        image: ImageReference,
-        /// The roles whose nodes run it.
-        roles: Vec<Located<RoleName>>,
-        /// Loopback port of its metrics, which the probes ask.
-        metrics_port: Located<Between<1, 65535>> = Located::default_of(Between(8101)),
-        /// At least one.
-        templates: Vec<Located<VaultTemplateInput>>,
-    }
-
-    /// One file that vault-agent renders.
-    pub struct VaultTemplateInput {
-        /// Unique.
-        name: Located<ItemName>,
-        /// Template text in consul-template's language. It names secrets by path and never holds one.
-        contents: String,
-        /// The file it becomes on the node.
-        destination: Located<AbsolutePath>,
-        /// Mode of the file.
-        mode: FileMode = "0600".parse().expect("a file mode"),
-        /// Number of the user that owns the file. Numbers, since the pod's image has users of its own.
-        user_id: Between<0, 4294967294> = Between(0),
-        /// Number of the group that owns the file.
-        group_id: Between<0, 4294967294> = Between(0),
     }
 
     /// A static pod of your own. It obeys the rules of `cargo xtask pods lint --rules basalt`.

@@ -119,14 +119,36 @@ text_types! {
     FileName: "a file name (at most 63 of a-z, A-Z, 0-9, `.`, `_` and `-`, no dot at the beginning)", "^[0-9A-Za-z_][0-9A-Za-z._-]{0,62}$", "file.map", is_file_name;
     /// The name of a systemd unit with its suffix, `haproxy.service`.
     UnitName: "a systemd unit name with its suffix", "^[A-Za-z0-9:_.@\\\\-]+\\.(service|socket|target|timer|path|mount)$", "unit.service", is_unit_name;
+    /// The key of a Kubernetes label or taint, `zone` or `lab.example/zone`.
+    LabelKey: "a label key (at most 63 letters, digits, `-`, `_` and `.`, with a DNS name and `/` in front at will)", "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[0-9A-Za-z]([0-9A-Za-z._-]{0,61}[0-9A-Za-z])?$", "lab.example/zone", is_label_key;
+    /// The value of a Kubernetes label or taint, which may be empty.
+    LabelValue: "a label value (at most 63 letters, digits, `-`, `_` and `.`)", "^([0-9A-Za-z]([0-9A-Za-z._-]{0,61}[0-9A-Za-z])?)?$", "value", is_label_value;
     /// A file mode as four octal digits in a string, `\"0640\"`; permission bits only.
     FileMode: "a file mode of four octal digits between \"0000\" and \"0777\"", "^0[0-7]{3}$", "0600", is_file_mode;
+    /// A time of day with hours and minutes in a string, `\"02:30\"`.
+    TimeOfDay: "a time of day like \"02:30\", between \"00:00\" and \"23:59\"", "^([01][0-9]|2[0-3]):[0-5][0-9]$", "00:00", is_time_of_day;
+}
+
+impl TimeOfDay {
+    /// Minutes since midnight, 0 to 1439.
+    pub fn minutes(&self) -> u16 {
+        let (hours, minutes) = self.0.split_once(':').expect("a TimeOfDay holds a `:`");
+        let number = |text: &str| text.parse::<u16>().expect("a TimeOfDay holds digits");
+        number(hours) * 60 + number(minutes)
+    }
 }
 
 impl FileMode {
     /// The mode as a number.
     pub fn bits(&self) -> u32 {
         u32::from_str_radix(&self.0, 8).expect("a FileMode holds octal digits")
+    }
+}
+
+impl LabelKey {
+    /// The DNS name in front of the `/`.
+    pub fn domain(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(domain, _)| domain)
     }
 }
 
@@ -244,6 +266,15 @@ macro_rules! as_text {
 }
 as_text!(Endpoint Cidr);
 
+fn is_time_of_day(text: &str) -> bool {
+    let number = |text: &str, end: u8| {
+        text.len() == 2
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|number| number < end)
+    };
+    text.split_once(':').is_some_and(|(hours, minutes)| number(hours, 24) && number(minutes, 60))
+}
+
 fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -322,6 +353,22 @@ fn is_unit_name(text: &str) -> bool {
         && suffixes
             .iter()
             .any(|suffix| text.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
+}
+
+fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((domain, name)) => is_dns_name(domain) && !name.is_empty() && is_label_value(name),
+        None => !text.is_empty() && is_label_value(text),
+    }
+}
+
+fn is_label_value(text: &str) -> bool {
+    let is_end = |b: &u8| b.is_ascii_alphanumeric();
+    let is_inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    text.len() <= 63
+        && text.as_bytes().first().is_none_or(is_end)
+        && text.as_bytes().last().is_none_or(is_end)
+        && text.bytes().all(is_inner)
 }
 
 fn is_file_mode(text: &str) -> bool {
@@ -413,6 +460,7 @@ mod tests {
             &["a.service", "a@b.service"],
             &["a", ".service", "a b.service", "a/b.service"],
         );
+        check::<TimeOfDay>(&["00:00", "23:59"], &["24:00", "00:60", "0:00", "00:00:00", "+1:00"]);
         check::<FileMode>(&["0640", "0000"], &["640", "1755", "0888", "00640"]);
         check::<Endpoint>(
             &["192.0.2.1:6443", "[::1]:80"],

@@ -8,18 +8,34 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod bundle;
 mod haproxy;
+mod kubernetes;
+mod report;
+mod vault;
 
+pub use bundle::{
+    BUNDLE_APPLIER_CERTIFICATE, BUNDLE_APPLIERS_GROUP, BUNDLE_KUBECONFIG_PATH, Bundle, BundleOwner,
+};
 pub use haproxy::{
     Ask, Balance, CheckAnchor, CheckTls, Frontend, HAPROXY_FILES, Haproxy, HaproxyFile,
     HealthCheck, ProxyMode, ProxyProtocol, Server, ServerTls,
+};
+pub use kubernetes::{
+    HandOff, KUBELET_CLIENT_CERTIFICATE, KUBELET_PORT, KUBELET_SERVING_CERTIFICATE,
+    KubeletIdentity, Kubernetes, Taint, TaintEffect,
+};
+pub use report::{MountReport, NodeReport, REPORT_MOUNT, report_path};
+pub use vault::{
+    ActivationWindow, Certificate, CertificateLayout, IDENTITY_CERTIFICATE_PATH, IDENTITY_KEY_PATH,
+    KeyKind, KeyUsage, NodeIdentity, Reload, SecretFile, Vault, VaultAgent, VaultAuth,
+    VaultTemplate, WRAPPED_SECRET_ID_PATH,
 };
 
 use crate::decode::closest;
 use crate::names::{
     AbsolutePath, Cidr, ClusterName, DnsName, Endpoint, FileMode, FileName, Host, ImageReference,
     InterfaceName, ItemName, MacAddress, NodeName, PodName, RelativePath, RoleName, Sha256,
-    UnitName,
 };
 
 /// The `schema` value this build writes and reads.
@@ -81,8 +97,14 @@ pub struct Node {
     /// Static pods of people's own, sorted as they were written.
     #[serde(default)]
     pub pods: Vec<OwnPod>,
+    /// The bundle that the cluster is to run, when this node applies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Bundle>,
     /// Settings of the kubelet.
     pub kubelet: Kubelet,
+    /// The Kubernetes cluster that this node joins, when it joins one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
     /// Settings of containerd.
     pub containerd: Containerd,
     /// The operating system image this node is to run.
@@ -204,116 +226,6 @@ pub struct VrrpInstance {
     pub peers: Vec<IpAddr>,
     /// The addresses that move, with the prefix length of the network they live in.
     pub virtual_addresses: Vec<Cidr>,
-}
-
-/// The core Vault (or OpenBao), reached directly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Vault {
-    /// `https://host:port` of each server; tried in order.
-    pub addresses: Vec<String>,
-    /// Name of the trust anchor that signs Vault's own certificate.
-    pub ca: ItemName,
-    /// How the node proves who it is.
-    pub auth: VaultAuth,
-    /// Mount path of the PKI secrets engine.
-    pub pki_mount: String,
-    /// PKI role that signs, unless a certificate names another.
-    pub pki_role: String,
-    /// The certificates this node fetches and keeps fresh.
-    pub certificates: Vec<Certificate>,
-}
-
-/// How a node logs in to Vault.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum VaultAuth {
-    /// AppRole, with a secret id in a file.
-    AppRole {
-        /// Mount path of the auth method.
-        mount: String,
-        /// The role id; not a secret by itself.
-        role_id: String,
-        /// The file that holds the secret id.
-        secret_id_file: AbsolutePath,
-    },
-    /// TLS certificates.
-    Cert {
-        /// Mount path of the auth method.
-        mount: String,
-        /// Name of the role; Vault tries all when absent.
-        role: Option<String>,
-        /// The file with the client certificate and its chain.
-        certificate_file: AbsolutePath,
-        /// The file with its private key.
-        key_file: AbsolutePath,
-    },
-}
-
-/// One certificate that Vault signs for this node; the key is made here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Certificate {
-    /// Unique on this node.
-    pub name: ItemName,
-    /// PKI role when it is not the Vault's default one.
-    pub pki_role: Option<String>,
-    /// Subject common name.
-    pub common_name: String,
-    /// Subject alternative names, already filled in for this node.
-    pub subject_alternative_names: Vec<Host>,
-    /// Wanted life in hours; Vault may give less.
-    pub ttl_hours: u32,
-    /// The folder that holds `certificate.pem`, `key.pem`, `ca.pem` and `combined.pem`.
-    pub directory: AbsolutePath,
-    /// User that owns the files.
-    pub owner: String,
-    /// Group that owns the files.
-    pub group: String,
-    /// Mode of the files with the key.
-    pub mode: FileMode,
-    /// What is told after a change.
-    pub reload: Vec<Reload>,
-}
-
-/// What is told that a file has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Reload {
-    /// A static pod of this node.
-    Pod(PodName),
-    /// A systemd unit.
-    Unit(UnitName),
-}
-
-/// The vault-agent static pod: renders templates for consumers, nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VaultAgent {
-    /// Container image, by digest.
-    pub image: ImageReference,
-    /// Loopback port of its metrics, which the probes ask.
-    pub metrics_port: u16,
-    /// At least one; destinations are unique.
-    pub templates: Vec<VaultTemplate>,
-}
-
-/// One file that vault-agent renders.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VaultTemplate {
-    /// Unique on this node.
-    pub name: ItemName,
-    /// Template text in consul-template's language; holds paths of secrets, never their values.
-    pub contents: String,
-    /// The file it becomes, on the host.
-    pub destination: AbsolutePath,
-    /// Mode of the file.
-    pub mode: FileMode,
-    /// The user that owns the file.
-    pub user_id: u32,
-    /// The group that owns the file.
-    pub group_id: u32,
 }
 
 /// A static pod that somebody wrote.

@@ -26,6 +26,9 @@ pub enum RuleError {
     /// It begins with another word.
     #[error("begins with `{0}`, which is not a rule of a frontend")]
     Directive(String),
+    /// It answers with what haproxy tells of itself.
+    #[error("answers with `{0}`: what haproxy tells of itself stays on loopback")]
+    Service(String),
     /// It reads a file that the pod does not have.
     #[error("reads `{0}`, which haproxy's pod does not have")]
     File(String),
@@ -38,6 +41,9 @@ impl RuleError {
             RuleError::NotOneLine => "write each rule as an item of its own".to_owned(),
             RuleError::Directive(_) => {
                 format!("rules begin with {}", crate::decode::list(&DIRECTIVES))
+            }
+            RuleError::Service(_) => {
+                "let a scraper on the node ask for `/metrics` at `haproxy.monitor_port`".to_owned()
             }
             RuleError::File(_) => {
                 format!("list it under `haproxy.files` and name it `{HAPROXY_FILES}/NAME`")
@@ -58,10 +64,24 @@ pub fn check(rule: &str, files: &[&FileName]) -> Result<(), RuleError> {
     if !DIRECTIVES.contains(&first) {
         return Err(RuleError::Directive(first.to_owned()));
     }
+    if let Some(name) = service(rule) {
+        return Err(RuleError::Service(name.to_owned()));
+    }
     match files_of(rule).find(|path| !is_ours(path, files)) {
         Some(path) => Err(RuleError::File(path.to_owned())),
         None => Ok(()),
     }
+}
+
+/// The service that a rule answers with. Without Lua, which the pod has not, haproxy has those alone that tell of itself.
+fn service(rule: &str) -> Option<&str> {
+    let mut words = rule.split_whitespace();
+    let action = match words.next()? {
+        "acl" | "use_backend" => return None,
+        first if first.starts_with("tcp-") => words.nth(1)?,
+        _ => words.next()?,
+    };
+    (action == "use-service").then(|| words.next().unwrap_or_default())
 }
 
 /// Whether a rule reads the file `name`.
@@ -111,6 +131,24 @@ mod tests {
             "",
         );
         check("acl a path_sub map", "");
+        check("acl a path_sub use-service", "");
+        for (rule, name) in [
+            (
+                "http-request use-service prometheus-exporter if { path /metrics }",
+                "prometheus-exporter",
+            ),
+            ("http-request  use-service  lua.x", "lua.x"),
+            ("tcp-request content use-service lua.x", "lua.x"),
+        ] {
+            let expected =
+                format!("answers with `{name}`: what haproxy tells of itself stays on loopback");
+            check(rule, &expected);
+        }
+        for rule in
+            ["stats enable", "stats uri /stats", "stats auth admin:admin", "stats admin if TRUE"]
+        {
+            check(rule, "begins with `stats`, which is not a rule of a frontend");
+        }
         check("acl a b\nbackend c", "is not one line of printable text");
         check(" acl a b", "is not one line of printable text");
         check("", "is not one line of printable text");

@@ -44,6 +44,8 @@ pub struct Reading {
     pub butane: Vec<Located<RelativePath>>,
     /// The operating system image as far as it could be read; absent when nothing could.
     pub image: Option<ImagePlan>,
+    /// The templates of secret files, in the order written; this crate does not read their language.
+    pub templates: Vec<Located<String>>,
     /// People's own pods whose manifests could be read.
     pub pods: Vec<OwnPod>,
 }
@@ -64,8 +66,8 @@ impl Reading {
     ) -> Reading {
         let mut report = Report::new(file);
         let Some(input) = decode::document_in_part::<ClusterInput>(bytes, &mut report) else {
-            let (butane, pods) = (Vec::new(), Vec::new());
-            return Reading { cluster: None, report, butane, image: None, pods };
+            let (butane, templates, pods) = (Vec::new(), Vec::new(), Vec::new());
+            return Reading { cluster: None, report, butane, image: None, templates, pods };
         };
         check::check(&input, &mut report);
         let texts = texts::Texts::read(&input, read, &mut report);
@@ -74,6 +76,7 @@ impl Reading {
             cluster: is_usable.then(|| resolve::cluster(&input, &texts)),
             butane: resolve::butane(&input),
             image: resolve::image(&input),
+            templates: resolve::templates(&input),
             pods: resolve::own_pods(&input, &texts),
             report,
         }

@@ -6,29 +6,29 @@ use super::texts::Texts;
 use super::{BaseImage, Cluster, ImagePlan};
 use crate::decode::Located;
 use crate::input::{
-    ApiInput, CertificateInput, ClusterInput, ContainerdInput, FrontendInput, HaproxyFileInput,
-    HaproxyInput, HealthCheckInput, InterfaceInput, KeepalivedInput, KubeletInput, NodeInput,
-    PodFileInput, PodInput, ServerInput, VaultAgentInput, VaultAuthInput, VaultInput,
-    VrrpInstanceInput,
+    ApiInput, BundleInput, ClusterInput, ContainerdInput, FrontendInput, HaproxyFileInput,
+    HaproxyInput, HealthCheckInput, InterfaceInput, KeepalivedInput, KubeletInput, KubernetesInput,
+    NodeInput, PodFileInput, PodInput, ServerInput, VrrpInstanceInput,
 };
-use crate::names::{
-    AbsolutePath, Cidr, Endpoint, Host, InterfaceName, ItemName, Registry, RelativePath, RoleName,
-};
+use crate::names::{Cidr, Endpoint, InterfaceName, ItemName, Registry, RelativePath, RoleName};
 use crate::node::{
-    Api, Ask, Balance, Certificate, CheckAnchor, CheckTls, Containerd, Frontend, Haproxy,
-    HaproxyFile, HealthCheck, Interface, InterfaceKind, Keepalived, Kubelet, NODE_SCHEMA, Network,
-    Node, NodeImage, OwnPod, OwnPodFile, PRELOAD_DIRECTORY, Preload, ProxyMode, Reload, Server,
-    ServerTls, Vault, VaultAgent, VaultAuth, VaultTemplate, VrrpInstance,
+    Api, Ask, Balance, Bundle, CheckAnchor, CheckTls, Containerd, Frontend, Haproxy, HaproxyFile,
+    HealthCheck, Interface, InterfaceKind, Keepalived, Kubelet, NODE_SCHEMA, Network, Node,
+    NodeImage, OwnPod, OwnPodFile, PRELOAD_DIRECTORY, Preload, ProxyMode, Server, ServerTls,
+    VrrpInstance,
 };
+
+mod kubernetes;
+mod vault;
+
+pub(super) use kubernetes::{LOCAL_FRONTEND, servers as api_servers_to_join};
+pub(super) use vault::{directory_of, survive_outage_hours};
 
 /// The frontend that is made for the Kubernetes API.
 pub(super) const API_FRONTEND: &str = "kubernetes-api";
 
 /// What an API server answers when it can serve: <https://kubernetes.io/docs/reference/using-api/health-checks/>.
 const API_READY_PATH: &str = "/readyz";
-
-/// The folder of a certificate that names none.
-const CERTIFICATE_DIRECTORY: &str = "/var/lib/basalt/certificates";
 
 pub(super) fn cluster(input: &ClusterInput, texts: &Texts) -> Cluster {
     let butane_of = |node: &Located<NodeInput>| {
@@ -99,27 +99,45 @@ fn node(input: &ClusterInput, texts: &Texts, node: &NodeInput) -> Node {
             .map(|(name, pem)| (name.clone(), pem.value.clone()))
             .collect(),
         api: api(&input.api),
-        haproxy: haproxy.map(|haproxy| haproxy_of(haproxy, &input.api, texts)),
+        haproxy: haproxy.map(|haproxy| haproxy_of(input, haproxy, role, texts)),
         keepalived: keepalived.filter(|keepalived| !keepalived.instances.is_empty()),
-        vault: input.vault.as_ref().map(|vault| vault_of(vault, node, &network)),
+        vault: input.vault.as_ref().map(|vault| vault::vault(input, vault, node, &network)),
         vault_agent: input
             .vault_agent
             .as_ref()
             .filter(|agent| runs(&agent.roles))
-            .map(|agent| vault_agent_of(agent)),
+            .map(|agent| vault::vault_agent(agent)),
         pods: input
             .pods
             .iter()
             .filter(|pod| runs(&pod.roles))
             .map(|pod| own_pod(pod, texts))
             .collect(),
+        bundle: input
+            .bundle
+            .as_ref()
+            .filter(|bundle| runs(&bundle.roles))
+            .map(|bundle| self::bundle(bundle)),
         kubelet: kubelet(input.kubelet.as_ref(), &network),
+        kubernetes: joining(input, role)
+            .map(|kubernetes| self::kubernetes::kubernetes(input, kubernetes)),
         containerd: containerd(input.containerd.as_ref()),
         image: NodeImage {
             reference: input.image.reference.as_ref().map(|reference| reference.value.clone()),
             preload: input.image.preload.iter().map(|item| preload(item)).collect(),
         },
         network,
+    }
+}
+
+fn bundle(input: &BundleInput) -> Bundle {
+    Bundle {
+        reference: input.reference.value.clone(),
+        public_key: input.public_key.value.clone(),
+        kubeconfig: input.kubeconfig.clone(),
+        prune_percent: u8::try_from(input.prune_percent.0).expect("a percentage is at most 100"),
+        is_paused: input.paused,
+        owner: input.owner,
     }
 }
 
@@ -179,6 +197,12 @@ fn port(number: u32) -> u16 {
     u16::try_from(number).expect("ports are read as numbers up to 65535")
 }
 
+/// The templates of secret files.
+pub(super) fn templates(input: &ClusterInput) -> Vec<Located<String>> {
+    let secrets = input.vault.iter().flat_map(|vault| &vault.secrets);
+    secrets.map(|secret| secret.template.clone()).collect()
+}
+
 /// People's own pods whose manifests could be read.
 pub(super) fn own_pods(input: &ClusterInput, texts: &Texts) -> Vec<OwnPod> {
     let is_read = |pod: &&Located<PodInput>| texts.has(&pod.manifest);
@@ -201,14 +225,27 @@ fn own_pod(input: &PodInput, texts: &Texts) -> OwnPod {
     }
 }
 
-fn haproxy_of(input: &HaproxyInput, api: &ApiInput, texts: &Texts) -> Haproxy {
+/// The cluster that nodes of this role join.
+pub(super) fn joining<'c>(input: &'c ClusterInput, role: &RoleName) -> Option<&'c KubernetesInput> {
+    input
+        .kubernetes
+        .as_ref()
+        .filter(|kubernetes| kubernetes.roles.iter().any(|item| item.value == *role))
+}
+
+fn haproxy_of(
+    cluster: &ClusterInput,
+    input: &HaproxyInput,
+    role: &RoleName,
+    texts: &Texts,
+) -> Haproxy {
     let file = |file: &Located<HaproxyFileInput>| HaproxyFile {
         name: file.name.value.clone(),
         contents: texts.of(&file.source),
     };
     Haproxy {
         image: input.image.clone(),
-        frontends: frontends(input, api),
+        frontends: frontends(cluster, input, role),
         files: input.files.iter().map(file).collect(),
         monitor_port: port(input.monitor_port.value.0),
         max_connections: input.max_connections.0,
@@ -223,10 +260,18 @@ fn haproxy_of(input: &HaproxyInput, api: &ApiInput, texts: &Texts) -> Haproxy {
 }
 
 /// The frontends as haproxy gets them: the one for the Kubernetes API first, unless one of that name is listed.
-pub(super) fn frontends(input: &HaproxyInput, api: &ApiInput) -> Vec<Frontend> {
+/// Then the one by which nodes that join reach it.
+pub(super) fn frontends(
+    cluster: &ClusterInput,
+    input: &HaproxyInput,
+    role: &RoleName,
+) -> Vec<Frontend> {
+    let api = &cluster.api;
     let is_listed = input.frontends.iter().any(|frontend| frontend.name.as_str() == API_FRONTEND);
     let generated = (!is_listed && !api.virtual_addresses.is_empty()).then(|| api_frontend(api));
-    generated.into_iter().chain(input.frontends.iter().map(|item| frontend(item))).collect()
+    let local = joining(cluster, role).map(|joined| kubernetes::frontend(cluster, joined));
+    let written = input.frontends.iter().map(|item| frontend(item));
+    generated.into_iter().chain(local).chain(written).collect()
 }
 
 fn api_frontend(api: &ApiInput) -> Frontend {
@@ -382,103 +427,6 @@ fn vrrp_instance(
         peers: others.filter_map(|other| own_address(other)).collect(),
         virtual_addresses: input.virtual_addresses.iter().filter_map(with_prefix).collect(),
     })
-}
-
-fn vault_of(input: &VaultInput, node: &NodeInput, network: &Network) -> Vault {
-    let is_mine = |certificate: &&Located<CertificateInput>| {
-        certificate.roles.iter().any(|role| role.value == node.role.value)
-    };
-    Vault {
-        addresses: values(&[&input.addresses]),
-        ca: input.ca.value.clone(),
-        auth: vault_auth(&input.auth).expect("the check found exactly one way to log in"),
-        pki_mount: input.pki.mount.value.clone(),
-        pki_role: input.pki.role.value.clone(),
-        certificates: input
-            .certificates
-            .iter()
-            .filter(is_mine)
-            .map(|item| certificate(item, node, network))
-            .collect(),
-    }
-}
-
-fn vault_auth(input: &VaultAuthInput) -> Option<VaultAuth> {
-    match (&input.app_role, &input.cert) {
-        (Some(auth), None) => Some(VaultAuth::AppRole {
-            mount: auth.mount.value.clone(),
-            role_id: auth.role_id.value.clone(),
-            secret_id_file: auth.secret_id_file.value.clone(),
-        }),
-        (None, Some(auth)) => Some(VaultAuth::Cert {
-            mount: auth.mount.value.clone(),
-            role: auth.role.clone(),
-            certificate_file: auth.certificate_file.value.clone(),
-            key_file: auth.key_file.value.clone(),
-        }),
-        _ => None,
-    }
-}
-
-fn certificate(input: &CertificateInput, node: &NodeInput, network: &Network) -> Certificate {
-    let host = |text: String| text.parse::<Host>().expect("node names and addresses are hosts");
-    let mut names = input.subject_alternative_names.clone();
-    if input.include_node_name {
-        names.push(host(node.name.to_string()));
-    }
-    if input.include_node_addresses {
-        let addresses = network.interfaces.iter().flat_map(|interface| &interface.addresses);
-        names.extend(addresses.map(|address| host(address.address().to_string())));
-    }
-    Certificate {
-        name: input.name.value.clone(),
-        pki_role: input.pki_role.as_ref().map(|role| role.value.clone()),
-        common_name: input
-            .common_name
-            .as_ref()
-            .map_or_else(|| node.name.to_string(), Host::to_string),
-        subject_alternative_names: names,
-        ttl_hours: input.ttl_hours.0,
-        directory: directory_of(input),
-        owner: input.owner.value.clone(),
-        group: input.group.value.clone(),
-        mode: input.mode.value.clone(),
-        reload: input
-            .reload
-            .iter()
-            .filter_map(|item| match (&item.pod, &item.unit) {
-                (Some(pod), None) => Some(Reload::Pod(pod.clone())),
-                (None, Some(unit)) => Some(Reload::Unit(unit.clone())),
-                _ => None,
-            })
-            .collect(),
-    }
-}
-
-/// The folder a certificate is kept in.
-pub(super) fn directory_of(input: &CertificateInput) -> AbsolutePath {
-    match &input.directory {
-        Some(directory) => directory.value.clone(),
-        None => format!("{CERTIFICATE_DIRECTORY}/{}", *input.name)
-            .parse()
-            .expect("a label makes a path"),
-    }
-}
-
-fn vault_agent_of(input: &VaultAgentInput) -> VaultAgent {
-    let template = |item: &Located<crate::input::VaultTemplateInput>| VaultTemplate {
-        name: item.name.value.clone(),
-        contents: item.contents.clone(),
-        destination: item.destination.value.clone(),
-        mode: item.mode.clone(),
-        user_id: item.user_id.0,
-        group_id: item.group_id.0,
-    };
-    VaultAgent {
-        image: input.image.clone(),
-        metrics_port: port(input.metrics_port.value.0),
-        templates: input.templates.iter().map(template).collect(),
-    }
 }
 
 fn kubelet(input: Option<&KubeletInput>, network: &Network) -> Kubelet {

@@ -1,6 +1,7 @@
 //! `cluster.yaml` from text to nodes, and every way in which it can be wrong. Each row changes the lab cluster in one
 //! place and names the findings that have to come of it.
 
+mod kubernetes;
 mod networks;
 mod pods;
 mod stages;

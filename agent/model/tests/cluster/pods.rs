@@ -1,6 +1,8 @@
 //! What haproxy and keepalived are told.
 
-use crate::check;
+use basalt_model::cluster::Cluster;
+
+use crate::{LAB, check};
 
 #[test]
 fn where_haproxy_listens_and_sends() {
@@ -174,6 +176,47 @@ fn frontends_and_their_rules() {
             "f:L+1:57: haproxy.frontends[0].check.server_name: a name is verified only together with `ca`\n  hint: name the trust anchor that signs the servers' certificates",
         ],
     );
+}
+
+/// Statistics and metrics are answered on loopback, to everybody there and without a password. Nothing that can be
+/// written changes either.
+#[test]
+fn what_haproxy_tells_of_itself_stays_on_the_node() {
+    let refused = |text: &str| Cluster::parse("f", text.as_bytes()).unwrap_err().to_string();
+    let roles = "  roles: [controller]\n  frontends:\n";
+    for field in ["monitor_address: 0.0.0.0", "stats_password: admin"] {
+        let text = LAB.replace(roles, &format!("  {field}\n{roles}"));
+        let line = 1 + text.lines().position(|line| line.contains(field)).unwrap();
+        let name = field.split(':').next().unwrap();
+        let expected = format!("f:{line}:3: haproxy.{name}: unknown field");
+        assert!(refused(&text).contains(&expected), "{}", refused(&text));
+    }
+    let stats = "the rule begins with `stats`, which is not a rule of a frontend\n  hint: rules begin with `acl`, `http-after-response`, `http-request`, `http-response`, `tcp-request`, `tcp-response` and `use_backend`";
+    check(
+        "        - http-request deny if { path_beg /admin } !operator\n",
+        "        - stats uri /stats\n        - stats auth admin:admin\n        - http-request use-service prometheus-exporter if { path /metrics }\n",
+        &[
+            &format!("f:L:11: haproxy.frontends[0].rules[1]: {stats}"),
+            &format!("f:L+1:11: haproxy.frontends[0].rules[2]: {stats}"),
+            "f:L+2:11: haproxy.frontends[0].rules[3]: the rule answers with `prometheus-exporter`: what haproxy tells of itself stays on loopback\n  hint: let a scraper on the node ask for `/metrics` at `haproxy.monitor_port`",
+        ],
+    );
+    for (written, shown) in [
+        ("127.0.0.1:9444", "127.0.0.1:9444"),
+        ("\"[::ffff:127.0.0.1]:9444\"", "[::ffff:127.0.0.1]:9444"),
+    ] {
+        check(
+            "address: 192.0.2.11:8080",
+            &format!("address: {written}"),
+            &[&format!(
+                "f:<- name: n1\n          address>:11: haproxy.frontends[0].servers[0].address: `{shown}` is haproxy's own monitor, which nobody is to reach but the node\n  hint: let a scraper on the node ask for `/metrics` there, or carry what another program offers"
+            )],
+        );
+    }
+    let text = LAB.replace("address: 192.0.2.11:8080", "address: 127.0.0.1:9555");
+    assert!(Cluster::parse("f", text.as_bytes()).is_ok(), "a program of the node");
+    let text = text.replace(roles, &format!("  monitor_port: 9555\n{roles}"));
+    assert!(refused(&text).contains("`127.0.0.1:9555` is haproxy's own monitor"));
 }
 
 #[test]

@@ -6,6 +6,9 @@ use basalt_model::report::Severity;
 use crate::vault::URL_HINT;
 use crate::{LAB, check};
 
+const NO_KEY: &str = "not an OpenSSH public key\n  hint: write one line as in `id_ed25519.pub`: `ssh-ed25519 AAAA… comment`";
+const CUT_KEY: &str = "the public key is cut or damaged\n  hint: copy it again, all of the line";
+
 #[test]
 fn images() {
     let image = "image: registry.lab.example/basalt/haproxy:2.6@";
@@ -113,6 +116,16 @@ fn what_later_stages_refuse() {
             "f:L+2:27: nodes[2].ssh_authorized_keys[0]: SSH key `{key}` is already used in line <ssh-ed25519> (ssh_authorized_keys[0])"
         )],
     );
+    for (damaged, message) in [
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIY3y0AnjTKk3FE7/efv me", CUT_KEY),
+        ("ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIIY3y0AnjTKk3FE7/efvBIqiF/jSB9PtqX+Q5L42xaD2", CUT_KEY),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", CUT_KEY),
+        ("ssh-ed25519 rubbish!rubbish!", NO_KEY),
+        ("ssh-ed25519", NO_KEY),
+        ("AAAAC3NzaC1lZDI1NTE5AAAAIIY3y0AnjTKk3FE7/efvBIqiF/jSB9PtqX+Q5L42xaD2", NO_KEY),
+    ] {
+        check(key, damaged, &[&format!("f:L:5: ssh_authorized_keys[0]: {message}")]);
+    }
     let certificate = "      include_node_name: true\n";
     let place = "vault.certificates[0]";
     for (field, message) in [
@@ -131,9 +144,8 @@ fn what_later_stages_refuse() {
     ] {
         check(certificate, &format!("{certificate}      {field}\n"), &[&message]);
     }
-    let auth = "    cert:\n      role: lab-node\n      certificate_file: /var/lib/basalt/identity/certificate.pem\n      key_file: /var/lib/basalt/identity/key.pem\n";
     check(
-        auth,
+        crate::vault::NODE_AUTH,
         "    app_role:\n      role_id: a b\n      secret_id_file: /secret\n",
         &[
             "f:L+1:16: vault.auth.app_role.role_id: not a role id: it is empty or has white space in it",
@@ -279,7 +291,7 @@ fn what_cannot_be_read_hides_nothing() {
         all(&[
             ("  host: api.lab.example\n", ""),
             ("  image: registry.lab.example/basalt/haproxy:2.6@", "  image: haproxy@"),
-            ("    role: node\n", ""),
+            ("mount: pki/lab\n    role: node\n", "mount: pki/lab\n"),
             ("  name: basalt-lab\n", "  name: Lab\n"),
             ("certificate: dashboard", "certificate: dashbord"),
             role,

@@ -1,8 +1,15 @@
 //! Vault, its certificates, and the folders they go to.
 
-use crate::check;
+use basalt_model::cluster::Cluster;
+use basalt_model::node::VaultAuth;
+
+use crate::{LAB, check};
 
 pub(crate) const URL_HINT: &str = "\n  hint: write a host in lower case, or an IP address (IPv6 in brackets), and a port up to 65535";
+
+/// How the lab's nodes log in.
+pub(crate) const NODE_AUTH: &str =
+    "    node:\n      pki:\n        mount: pki/lab-identities\n        role: node\n";
 
 #[test]
 fn vault_requests() {
@@ -25,7 +32,6 @@ fn vault_requests() {
         );
     }
     check(first, "[\"https://[2001:db8::21]\",", &[]);
-    let cert = "    cert:\n      role: lab-node\n";
     for (mount, message) in [
         ("auth/cert", "`auth/cert` would become `auth/auth/cert`\n  hint: leave out `auth/`"),
         (
@@ -34,21 +40,40 @@ fn vault_requests() {
         ),
     ] {
         check(
-            cert,
-            &format!("{cert}      mount: {mount}\n"),
-            &[&format!("f:L+2:14: vault.auth.cert.mount: {message}")],
+            NODE_AUTH,
+            &format!("{NODE_AUTH}      cert_mount: {mount}\n"),
+            &[&format!("f:L+4:19: vault.auth.node.cert_mount: {message}")],
         );
     }
+    let message = "`same` is the mount of the AppRole and of the certificate method\n  hint: Vault has one method at a mount; give them different paths";
+    check(
+        NODE_AUTH,
+        &format!("{NODE_AUTH}      app_role_mount: same\n      cert_mount: same\n"),
+        &[&format!("f:L+5:19: vault.auth.node.cert_mount: {message}")],
+    );
+    check(
+        NODE_AUTH,
+        &format!("{NODE_AUTH}      app_role_mount: cert\n"),
+        &[&format!(
+            "f:L+4:23: vault.auth.node.app_role_mount: {}",
+            message.replace("same", "cert")
+        )],
+    );
     let hint = "\n  hint: use letters, digits, `.`, `_` and `-`";
     check(
-        "mount: pki/lab",
-        "mount: /pki",
+        "mount: pki/lab\n",
+        "mount: /pki\n",
         &[&format!("f:L:12: vault.pki.mount: not a mount path{hint}, with `/` only between names")],
     );
     check(
-        "    role: node\n",
-        "    role: a/b\n",
-        &[&format!("f:L:11: vault.pki.role: not the name of a role{hint}")],
+        "mount: pki/lab\n    role: node\n",
+        "mount: pki/lab\n    role: a/b\n",
+        &[&format!("f:L+1:11: vault.pki.role: not the name of a role{hint}")],
+    );
+    check(
+        NODE_AUTH,
+        &format!("{NODE_AUTH}      prefix: a b\n"),
+        &[&format!("f:L+4:15: vault.auth.node.prefix: not the name of a role{hint}")],
     );
 }
 
@@ -81,6 +106,34 @@ fn vault() {
         "[\"http://192.0.2.21:8200\",",
         &[&format!("f:L:15: vault.addresses[0]: not a URL that starts with `https://`{URL_HINT}")],
     );
+    let first = "    - name: dashboard\n      roles: [controller]";
+    check(
+        first,
+        &format!("{first}\n      usages: []"),
+        &[
+            "f:L:7: vault.certificates[0].usages: the certificate is for nothing\n  hint: leave `usages` out for `server`, or name `server`, `client` or both",
+        ],
+    );
+    let secret = |roles: &str, destination: &str| {
+        format!(
+            "  secrets:\n    - {{name: a, roles: [{roles}], template: x, destination: {destination}}}\n  certificates:\n"
+        )
+    };
+    check(
+        "  certificates:\n",
+        &secret("controllers", "/srv/a/x"),
+        &[
+            "f:L+1:25: vault.secrets[0].roles[0]: there is no role `controllers`\n  hint: did you mean `controller`?",
+        ],
+    );
+    let template = "/var/lib/basalt/secrets/registry-auth.json";
+    check(
+        "  certificates:\n",
+        &secret("controller", template),
+        &[&format!(
+            "f:<destination: {template}\n>:20: vault_agent.templates[0].destination: destination `{template}` is already used in line <    - {{name: a> (vault.secrets[0].destination)"
+        )],
+    );
     let two = "    - name: spare\n      roles: [controller]\n    - name: dashboard\n      roles: [controller]";
     check(
         "    - name: dashboard\n      roles: [controller]",
@@ -108,7 +161,7 @@ fn folders() {
         let place = "f:L:20: vault_agent.templates[0].destination";
         check(destination, &format!("destination: {to}"), &[&format!("{place}: {message}{hint}")]);
     }
-    let identity = "`/var/lib/basalt/identity` holds what the node proves itself with (vault.auth.cert.certificate_file)\n  hint: use another folder";
+    let identity = "`/var/lib/basalt/identity` holds what the node proves itself with (vault.auth.node)\n  hint: use another folder";
     check(
         destination,
         "destination: /var/lib/basalt/identity/x",
@@ -140,4 +193,61 @@ fn folders() {
             "f:L+1:25: kubelet.static_pod_directory: `/etc/manifests` is not below `/etc/kubernetes/`\n  hint: the agent owns the folder and may write there alone",
         ],
     );
+}
+
+/// What is one in Vault for several that ask is everybody's.
+#[test]
+fn shared_mounts_and_roles() {
+    let identities = "mount: pki/lab-identities";
+    check(
+        identities,
+        "mount: pki/lab",
+        &[
+            "f:L+3:12: vault.pki.mount: `pki/lab` signs identities, and certificates too\n  hint: identities want a mount of their own: whoever has a certificate of it can log in as that node",
+        ],
+    );
+    let inside = "\n  hint: Vault has no mount inside a mount; give them different names";
+    check(
+        identities,
+        "mount: pki/lab/identities",
+        &[&format!(
+            "f:L:16: vault.auth.node.pki.mount: `pki/lab/identities` is inside the mount `pki/lab`{inside}"
+        )],
+    );
+    let reload = "      reload:\n        - pod: haproxy\n";
+    let second = |fields: &str| {
+        format!("{reload}    - name: second\n      roles: [controller]\n{fields}{reload}")
+    };
+    check(reload, &second(""), &[]);
+    let hint = "\n  hint: each node gets what either needs; give it a `pki_role` of its own to keep them apart";
+    for (fields, what) in [
+        ("      usages: [client]\n", "usages"),
+        ("      usages: [server, client]\n      key: rsa-3072\n", "usages and keys"),
+    ] {
+        let message =
+            format!("shares the role `node` of `pki/lab` with `dashboard`, which has other {what}");
+        check(
+            reload,
+            &second(fields),
+            &[&format!("f:L+2:7: warning: vault.certificates[1]: {message}{hint}")],
+        );
+    }
+    check(reload, &second("      usages: [client]\n      pki_role: clients\n"), &[]);
+}
+
+/// The names that a node's identity has in Vault tell clusters, nodes and roles apart.
+#[test]
+fn names_in_vault() {
+    let names = |text: &str| {
+        let (cluster, _) = Cluster::parse("f", text.as_bytes()).unwrap();
+        let VaultAuth::Node(identity) = &cluster.node("n2").unwrap().vault.as_ref().unwrap().auth
+        else {
+            panic!("an identity")
+        };
+        [&identity.app_role, &identity.role_id, identity.cert_role.as_ref().unwrap()]
+            .map(Clone::clone)
+    };
+    assert_eq!(names(LAB), ["basalt-lab-n2", "basalt-lab-n2", "basalt-lab-nodes-controller"]);
+    let own = LAB.replace(NODE_AUTH, &format!("{NODE_AUTH}      prefix: dc1\n"));
+    assert_eq!(names(&own), ["dc1-n2", "dc1-n2", "dc1-nodes-controller"]);
 }

@@ -108,6 +108,10 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
         let destination = &template.destination;
         own(folder_of(destination.as_str()), destination.place, &destination.path, report);
     }
+    for secret in input.vault.iter().flat_map(|vault| &vault.secrets) {
+        let destination = &secret.destination;
+        own(folder_of(destination.as_str()), destination.place, &destination.path, report);
+    }
     for item in input.vault.iter().flat_map(|vault| &vault.certificates) {
         if let Some(directory) = &item.directory {
             own(directory_of(item).as_str(), directory.place, &directory.path, report);
@@ -156,13 +160,22 @@ fn own(folder: &str, place: Place, path: &str, report: &mut Report) {
     }
 }
 
+/// Where the agent keeps the identity that a node earns, and finds the secret of the first login.
+const IDENTITY_FOLDERS: [&str; 2] = ["/var/lib/basalt/identity", "/var/lib/basalt/enrolment"];
+
 /// The files by which the node proves who it is: their folders are what vault-agent may read, and hold nothing that
 /// somebody else writes.
 fn identity(input: &ClusterInput, report: &mut Report) {
     let Some(vault) = &input.vault else { return };
     let app_role = vault.auth.app_role.iter().map(|auth| &auth.secret_id_file);
     let cert = vault.auth.cert.iter().flat_map(|auth| [&auth.certificate_file, &auth.key_file]);
-    let files: Vec<&Located<AbsolutePath>> = app_role.chain(cert).collect();
+    let jwt = vault.auth.jwt.iter().map(|auth| &auth.token_file);
+    let token = vault.auth.token.iter().map(|auth| &auth.token_file);
+    let bootstrap = (input.kubernetes.iter())
+        .filter_map(|kubernetes| kubernetes.identity.bootstrap.as_ref())
+        .map(|bootstrap| &bootstrap.token_file);
+    let files: Vec<&Located<AbsolutePath>> =
+        app_role.chain(cert).chain(jwt).chain(token).chain(bootstrap).collect();
     if input.vault_agent.is_some() {
         for file in &files {
             let folder = folder_of(file.as_str());
@@ -176,8 +189,13 @@ fn identity(input: &ClusterInput, report: &mut Report) {
             }
         }
     }
+    let of_agent = |folder: &str| {
+        let is_agents = vault.auth.node.is_some() && IDENTITY_FOLDERS.contains(&folder);
+        is_agents.then_some("vault.auth.node")
+    };
     let holds_identity = |folder: &str| {
-        files.iter().find(|file| folder_of(file.as_str()) == folder).map(|file| file.path.as_str())
+        let mut files = files.iter().filter(|file| folder_of(file.as_str()) == folder);
+        files.next().map(|file| file.path.as_str()).or_else(|| of_agent(folder))
     };
     let certificates = vault.certificates.iter().filter_map(|item| {
         let directory = item.directory.as_ref()?;
@@ -187,7 +205,11 @@ fn identity(input: &ClusterInput, report: &mut Report) {
         let destination = &template.destination;
         (folder_of(destination.as_str()), destination.place, destination.path.as_str())
     });
-    for (folder, place, path) in certificates.chain(templates) {
+    let secrets = vault.secrets.iter().map(|secret| {
+        let destination = &secret.destination;
+        (folder_of(destination.as_str()), destination.place, destination.path.as_str())
+    });
+    for (folder, place, path) in certificates.chain(templates).chain(secrets) {
         if let Some(identity) = holds_identity(folder) {
             let message = format!("`{folder}` holds what the node proves itself with ({identity})");
             report.error(place, path, message).hint("use another folder");

@@ -3,10 +3,12 @@
 //! Also what was read in part is checked. So whoever reports that something is missing asks [`Report::is_whole`] first:
 //! it may stand in what could not be read.
 
+mod bundle;
 mod folders;
 mod haproxy;
 mod image;
 mod keepalived;
+mod kubernetes;
 mod machines;
 mod pods;
 mod ports;
@@ -33,7 +35,9 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     haproxy::check(input, report);
     keepalived::check(input, report);
     vault::check(input, report);
+    kubernetes::check(input, report);
     pods::check(input, report);
+    bundle::check(input, report);
     folders::check(input, report);
     ports::check(input, report);
     image::check(input, report);

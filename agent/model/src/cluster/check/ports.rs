@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::cluster::resolve::frontends;
+use crate::cluster::resolve::{LOCAL_FRONTEND, frontends};
 use crate::decode::Located;
 use crate::input::ClusterInput;
 use crate::names::RoleName;
@@ -46,11 +46,15 @@ fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
         }
     }
     if let Some(haproxy) = input.haproxy.as_ref().filter(|haproxy| runs(&haproxy.roles)) {
-        for frontend in frontends(haproxy, &input.api) {
+        for frontend in frontends(input, haproxy, role) {
             let written = haproxy.frontends.iter().find(|item| item.name.value == frontend.name);
             for (index, bind) in frontend.binds.iter().enumerate() {
                 let (place, path) = match written.and_then(|item| item.binds.get(index)) {
                     Some(bind) => (bind.place, bind.path.as_str()),
+                    None if frontend.name.as_str() == LOCAL_FRONTEND => {
+                        let port = input.kubernetes.as_ref().map(|item| item.local_port.place);
+                        (port.unwrap_or(Place::START), "kubernetes.local_port")
+                    }
                     None => (
                         input
                             .api

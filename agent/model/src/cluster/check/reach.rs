@@ -1,6 +1,6 @@
 //! Where haproxy listens and where it sends clients: addresses that somebody has, and no way back into itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::machines::is_one_machine;
 use crate::cluster::resolve::API_FRONTEND;
@@ -63,6 +63,16 @@ fn server(
         let message =
             format!("`{}` is not an address that a server can be reached by", server.ip());
         report.error(place, path, message);
+        return;
+    }
+    let monitor = u16::try_from(haproxy.monitor_port.0).unwrap_or_default();
+    let is_monitor = server.port() == monitor && server.ip().to_canonical() == Ipv4Addr::LOCALHOST;
+    if is_monitor && report.is_whole("haproxy.monitor_port") {
+        let message =
+            format!("`{server}` is haproxy's own monitor, which nobody is to reach but the node");
+        report.error(place, path, message).hint(
+            "let a scraper on the node ask for `/metrics` there, or carry what another program offers",
+        );
         return;
     }
     let runs_haproxy = |role: &str| haproxy.roles.iter().any(|item| item.value.as_str() == role);

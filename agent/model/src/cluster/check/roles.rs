@@ -16,11 +16,16 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     }
     let haproxy = input.haproxy.iter().flat_map(|haproxy| &haproxy.roles);
     let vault_agent = input.vault_agent.iter().flat_map(|agent| &agent.roles);
+    let kubernetes = input.kubernetes.iter().flat_map(|kubernetes| &kubernetes.roles);
     let certificates =
         input.vault.iter().flat_map(|vault| &vault.certificates).flat_map(|item| &item.roles);
+    let secrets = input.vault.iter().flat_map(|vault| &vault.secrets).flat_map(|item| &item.roles);
     let nodes = input.nodes.iter().map(|node| &node.role);
     let pods = super::pods::roles(input);
-    for role in nodes.chain(haproxy).chain(vault_agent).chain(certificates).chain(pods) {
+    let bundle = input.bundle.iter().flat_map(|bundle| &bundle.roles);
+    let all = nodes.chain(haproxy).chain(vault_agent).chain(kubernetes).chain(certificates);
+    let all = all.chain(secrets).chain(pods).chain(bundle);
+    for role in all {
         known(input, &role.value, role.place, &role.path, report);
     }
     for instance in input.keepalived.iter().flat_map(|keepalived| &keepalived.instances) {
@@ -31,6 +36,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let lists = [
         input.haproxy.as_ref().map(|haproxy| ("haproxy.roles", &haproxy.roles)),
         input.vault_agent.as_ref().map(|agent| ("vault_agent.roles", &agent.roles)),
+        input.kubernetes.as_ref().map(|item| ("kubernetes.roles", &item.roles)),
     ];
     for (path, roles) in lists.into_iter().flatten() {
         if roles.is_empty() && report.is_whole(path) {
@@ -41,6 +47,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     }
     doubles(input.haproxy.iter().map(|haproxy| &haproxy.roles), report);
     doubles(input.vault_agent.iter().map(|agent| &agent.roles), report);
+    doubles(input.kubernetes.iter().map(|item| &item.roles), report);
 }
 
 fn known(input: &ClusterInput, role: &RoleName, place: Place, path: &str, report: &mut Report) {

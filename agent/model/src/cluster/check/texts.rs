@@ -1,5 +1,8 @@
 //! Texts that end up inside other files: one line each, in the form their reader expects.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::decode::Located;
 use crate::input::ClusterInput;
 use crate::names::reference::{is_name, is_registry};
@@ -59,15 +62,35 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
 /// An OpenSSH public key: type, base64, comment.
 fn ssh_key(key: &Located<String>, report: &mut Report) {
     let mut parts = key.split_ascii_whitespace();
-    let is_type = parts.next().is_some_and(|kind| SSH_KEY_TYPES.contains(&kind));
-    let is_base64 = |body: &str| {
-        body.len() >= 16 && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
-    };
-    if key.contains(['\n', '\r']) || !is_type || !parts.next().is_some_and(is_base64) {
+    let kind = parts.next().filter(|kind| SSH_KEY_TYPES.contains(kind));
+    let blob = parts.next().and_then(|body| STANDARD.decode(body).ok());
+    let (Some(kind), Some(blob), false) = (kind, blob, key.contains(['\n', '\r'])) else {
         report
             .error(key.place, &key.path, "not an OpenSSH public key")
             .hint("write one line as in `id_ed25519.pub`: `ssh-ed25519 AAAA… comment`");
+        return;
+    };
+    // That type is one of signatures as well, which the key itself does not tell.
+    let kind = kind.strip_prefix("webauthn-").unwrap_or(kind);
+    if ssh_strings(&blob).is_none_or(|fields| fields.len() < 2 || fields[0] != kind.as_bytes()) {
+        report
+            .error(key.place, &key.path, "the public key is cut or damaged")
+            .hint("copy it again, all of the line");
     }
+}
+
+/// The strings that a public key is made of, each behind its length; `None` when they are not all of it.
+///
+/// Format: <https://www.rfc-editor.org/rfc/rfc4253#section-6.6>
+fn ssh_strings(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut strings = Vec::new();
+    while !blob.is_empty() {
+        let (length, rest) = blob.split_first_chunk::<4>()?;
+        let (string, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        strings.push(string);
+        blob = rest;
+    }
+    Some(strings)
 }
 
 /// The name of an image in a registry, as it is pulled.

@@ -1,11 +1,13 @@
 //! Vault, its certificates and vault-agent: names that exist, files that do not collide, nothing fetched in vain.
 
+mod shares;
+
 use super::texts::{url, word};
 use super::{Item, unique};
-use crate::cluster::resolve::directory_of;
+use crate::cluster::resolve::{directory_of, survive_outage_hours};
 use crate::decode::{Located, closest};
-use crate::input::{CertificateInput, ClusterInput, VaultInput};
-use crate::names::FileMode;
+use crate::input::{CertificateInput, ClusterInput, ReloadInput, VaultAuthInput, VaultInput};
+use crate::names::{FileMode, RoleName};
 use crate::report::{Place, Report};
 
 /// What the owner of a file may be called: the portable set that `useradd` takes.
@@ -31,12 +33,14 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
             );
         }
         unique("template", agent.templates.iter().map(|template| Item::of(&template.name)), report);
-        unique(
-            "destination",
-            agent.templates.iter().map(|template| Item::of(&template.destination)),
-            report,
-        );
     }
+    // The agent and vault-agent would write one file in turn.
+    let templates = input.vault_agent.iter().flat_map(|agent| &agent.templates);
+    let secrets = input.vault.iter().flat_map(|vault| &vault.secrets);
+    let destinations = secrets
+        .map(|item| Item::of(&item.destination))
+        .chain(templates.map(|template| Item::of(&template.destination)));
+    unique("destination", destinations, report);
     if let Some(vault) = &input.vault {
         self::vault(input, vault, report);
     }
@@ -61,34 +65,19 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
             None => finding.hint("add it under `trust_anchors`"),
         }
     }
-    let ways = [vault.auth.app_role.is_some(), vault.auth.cert.is_some()];
-    if ways == [true, true] || (ways == [false, false] && report.is_whole("vault.auth")) {
-        report.error(
-            vault.auth.place,
-            &vault.auth.path,
-            "exactly one of `app_role` and `cert` is wanted",
-        );
+    auth(&vault.auth, report);
+    let identity = vault.auth.node.as_ref();
+    let own_mounts = vault.certificates.iter().filter_map(|item| item.pki_mount.as_ref());
+    let of_identity = identity.map(|identity| &identity.pki.mount);
+    for pki in own_mounts.chain(of_identity).chain([&vault.pki.mount]) {
+        mount(pki, report);
     }
-    let app_role = vault.auth.app_role.iter().map(|auth| &auth.mount);
-    for auth in app_role.chain(vault.auth.cert.iter().map(|auth| &auth.mount)) {
-        if auth.starts_with("auth/") {
-            report
-                .error(auth.place, &auth.path, format!("`{}` would become `auth/{0}`", auth.value))
-                .hint("leave out `auth/`");
-        } else {
-            mount(auth, report);
-        }
-    }
-    if let Some(auth) = &vault.auth.app_role {
-        word(&auth.role_id, "a role id", report);
-    }
-    mount(&vault.pki.mount, report);
     let own_roles = vault.certificates.iter().filter_map(|item| item.pki_role.as_ref());
-    for role in own_roles.chain([&vault.pki.role]) {
-        if role.is_empty() || !role.chars().all(is_name_character) {
-            report.error(role.place, &role.path, "not the name of a role").hint(NAME_HINT);
-        }
+    let of_identity = identity.map(|identity| &identity.pki.role);
+    for role in own_roles.chain(of_identity).chain([&vault.pki.role]) {
+        role_name(role, report);
     }
+    shares::check(vault, report);
     unique("certificate", vault.certificates.iter().map(|item| Item::of(&item.name)), report);
     let directories = vault.certificates.iter().map(|item| {
         let (place, path) =
@@ -96,8 +85,74 @@ fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
         Item { key: directory_of(item).to_string(), place, path }
     });
     unique("directory", directories, report);
+    let secrets = || vault.secrets.iter();
+    unique("secret", secrets().map(|item| Item::of(&item.name)), report);
+    for item in secrets() {
+        if item.roles.is_empty() && report.is_whole(&item.path) {
+            report.error(item.place, format!("{}.roles", item.path), "no role has it");
+        }
+        reloads(input, &item.reload, &item.roles, report);
+        owners([&item.owner, &item.group], report);
+        readable(&item.mode, "secrets", report);
+    }
     for item in &vault.certificates {
         certificate(input, item, report);
+    }
+}
+
+fn auth(auth: &Located<VaultAuthInput>, report: &mut Report) {
+    let ways = [
+        auth.node.is_some(),
+        auth.app_role.is_some(),
+        auth.cert.is_some(),
+        auth.jwt.is_some(),
+        auth.token.is_some(),
+    ];
+    let count = ways.iter().filter(|way| **way).count();
+    if count > 1 || (count == 0 && report.is_whole("vault.auth")) {
+        report.error(
+            auth.place,
+            &auth.path,
+            "exactly one of `node`, `app_role`, `cert`, `jwt` and `token` is wanted",
+        );
+    }
+    let node = auth.node.iter().flat_map(|node| [&node.app_role_mount, &node.cert_mount]);
+    let others = (auth.app_role.iter().map(|way| &way.mount))
+        .chain(auth.cert.iter().map(|way| &way.mount))
+        .chain(auth.jwt.iter().map(|way| &way.mount));
+    for path in node.chain(others) {
+        if path.starts_with("auth/") {
+            report
+                .error(path.place, &path.path, format!("`{}` would become `auth/{0}`", path.value))
+                .hint("leave out `auth/`");
+        } else {
+            mount(path, report);
+        }
+    }
+    for node in auth.node.iter().filter(|node| node.app_role_mount.value == node.cert_mount.value) {
+        // One of the two may be a default, which has no place in the file.
+        let is_written = node.cert_mount.place != Place::START;
+        let at = if is_written { &node.cert_mount } else { &node.app_role_mount };
+        report
+            .error(
+                at.place,
+                &at.path,
+                format!("`{}` is the mount of the AppRole and of the certificate method", at.value),
+            )
+            .hint("Vault has one method at a mount; give them different paths");
+    }
+    for role_id in auth.app_role.iter().map(|way| &way.role_id) {
+        word(role_id, "a role id", report);
+    }
+    let prefixes = auth.node.iter().filter_map(|node| node.prefix.as_ref());
+    for role in prefixes.chain(auth.jwt.iter().map(|way| &way.role)) {
+        role_name(role, report);
+    }
+}
+
+pub(super) fn role_name(role: &Located<String>, report: &mut Report) {
+    if role.is_empty() || !role.chars().all(is_name_character) {
+        report.error(role.place, &role.path, "not the name of a role").hint(NAME_HINT);
     }
 }
 
@@ -114,7 +169,7 @@ fn address(address: &Located<String>, report: &mut Report) {
 }
 
 /// The path of a mount, as requests put it into a URL: `pki/lab`.
-fn mount(mount: &Located<String>, report: &mut Report) {
+pub(super) fn mount(mount: &Located<String>, report: &mut Report) {
     let is_part =
         |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(is_name_character);
     if !mount.split('/').all(is_part) {
@@ -145,17 +200,38 @@ fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &
             .error(item.place, &item.path, format!("nobody uses the certificate `{}`", *item.name))
             .hint("name it in a frontend, say under `reload` what uses it, or remove it");
     }
-    for reload in &item.reload {
+    if item.usages.is_empty() {
+        report
+            .error(item.place, format!("{}.usages", item.path), "the certificate is for nothing")
+            .hint("leave `usages` out for `server`, or name `server`, `client` or both");
+    }
+    life(item, report);
+    reloads(input, &item.reload, &item.roles, report);
+    owners([&item.owner, &item.group], report);
+    readable(&item.mode, "the private key", report);
+}
+
+/// What is told after a change exists where the change happens.
+fn reloads(
+    input: &ClusterInput,
+    reloads: &[Located<ReloadInput>],
+    roles: &[Located<RoleName>],
+    report: &mut Report,
+) {
+    for reload in reloads {
         let targets = [reload.pod.is_some(), reload.unit.is_some()];
         let is_none = targets == [false, false] && report.is_whole(&reload.path);
         if targets == [true, true] || is_none {
             report.error(reload.place, &reload.path, "exactly one of `pod` and `unit` is wanted");
         }
         if let Some(pod) = &reload.pod {
-            known_pod(input, item, pod.as_str(), reload.place, &reload.path, report);
+            known_pod(input, roles, pod.as_str(), reload.place, &reload.path, report);
         }
     }
-    for name in [&item.owner, &item.group] {
+}
+
+fn owners(names: [&Located<String>; 2], report: &mut Report) {
+    for name in names {
         if !is_user_name(name) {
             report.error(
                 name.place,
@@ -164,13 +240,43 @@ fn certificate(input: &ClusterInput, item: &Located<CertificateInput>, report: &
             );
         }
     }
-    readable(&item.mode, report);
+}
+
+/// How long it lives, when it is renewed and when the renewed one is taken into use.
+fn life(item: &CertificateInput, report: &mut Report) {
+    if let Some(survive) = &item.survive_outage_hours
+        && survive.value.0 >= item.ttl_hours.0
+    {
+        let message = format!(
+            "{} hours are not less than the {} hours of life that are asked for",
+            survive.value.0, item.ttl_hours.0
+        );
+        report
+            .error(survive.place, &survive.path, message)
+            .hint("ask for a longer life with `ttl_hours`, or for a shorter outage");
+    }
+    if let Some(window) = &item.activation {
+        if window.from == window.until {
+            report
+                .error(window.place, &window.path, "the window has no length")
+                .hint("leave `activation` out to take a new certificate into use at once");
+        } else if survive_outage_hours(item) < 24 {
+            report
+                .error(window.place, &window.path, "a day may pass before the window opens")
+                .hint("`survive_outage_hours` of 24 or more leaves the time to wait for it");
+        }
+    }
+    if item.layouts.is_empty() {
+        report
+            .error(item.layouts.place, &item.layouts.path, "no file is asked for")
+            .hint("leave `layouts` out for the usual files");
+    }
 }
 
 /// The pods that a node may have to be told.
 fn known_pod(
     input: &ClusterInput,
-    item: &CertificateInput,
+    at: &[Located<RoleName>],
     pod: &str,
     place: Place,
     path: &str,
@@ -197,10 +303,8 @@ fn known_pod(
             }
         }
         Some((_, roles)) if !roles.is_empty() && is_known => {
-            let runs = |role: &Located<crate::names::RoleName>| {
-                roles.iter().any(|item| item.value == role.value)
-            };
-            for role in item.roles.iter().filter(|role| !runs(role)) {
+            let runs = |role: &Located<RoleName>| roles.iter().any(|item| item.value == role.value);
+            for role in at.iter().filter(|role| !runs(role)) {
                 report.warning(
                     place,
                     path,
@@ -212,8 +316,8 @@ fn known_pod(
     }
 }
 
-/// A private key that everybody may read is no private key, and one that nobody may read is none either.
-fn readable(mode: &Located<FileMode>, report: &mut Report) {
+/// A secret that everybody may read is no secret, and one that nobody may read is none either.
+fn readable(mode: &Located<FileMode>, what: &str, report: &mut Report) {
     if mode.bits() & 0o400 == 0 {
         let message = format!("mode `{}` lets not even the owner read the files", mode.value);
         report
@@ -225,7 +329,7 @@ fn readable(mode: &Located<FileMode>, report: &mut Report) {
             .error(
                 mode.place,
                 &mode.path,
-                format!("mode `{}` lets every user of the node read the private key", mode.value),
+                format!("mode `{}` lets every user of the node read {what}", mode.value),
             )
             .hint("use \"0600\", or \"0640\" with a group");
     }
