@@ -1,14 +1,15 @@
 //! Carries out steps: the only code that changes the host, with no decisions left except what a failure rules out.
 
-use std::collections::BTreeSet;
+mod succession;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::Duration;
 
 use basalt_static_pods::CONFIG_DIRECTORY;
 use rustix::io::Errno;
 use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::host::Host;
 use crate::host::files::{
@@ -16,19 +17,14 @@ use crate::host::files::{
 };
 use crate::host::generations;
 use crate::host::ledger::LEDGER_PATH;
-use crate::host::runs::{LocalPod, Watching};
+use crate::host::runs::LocalPod;
 use crate::host::{service, systemd};
+use crate::images;
 use crate::plan::{
     Departure, DirectoryRole, LedgerMoment, MANIFEST_MODE, STATE_MODE, Step, directory_mode,
 };
 use crate::reload::{self, NewFile, ReloadError};
-use crate::replace::stopping::{Stopping, Verdict};
-
-/// How long a pod may take to stop: more than the 40 s that our own pods are given to end connections. A pod that takes
-/// longer is waited for again in the next round; nothing takes its place until then.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// Pause between two looks at a pod that stops: short beside the half second that a pod takes to start.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
+use succession::{End, STOP_LIMIT, Written};
 
 /// What became of the steps of one round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +35,18 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<Failure>,
     /// Whether the round was cut short by a request to stop.
     pub(crate) stopped: bool,
+    /// The pods that were waited for in vain.
+    pub(crate) overdue: Vec<Overdue>,
+}
+
+/// The run of a pod that was to end and has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) run: LocalPod,
+    /// Since when it was waited for.
+    pub(crate) since: Instant,
+    /// What is left of it.
+    pub(crate) left: String,
 }
 
 /// One step that was not carried out.
@@ -65,8 +73,8 @@ impl Failure {
 pub(crate) enum ApplyError {
     #[error("cannot {step}")]
     Change { step: String, source: io::Error },
-    #[error("pod {pod} has not stopped after {} s: {left}", STOP_LIMIT.as_secs())]
-    StillThere { pod: String, left: String },
+    #[error("pod {pod} has not stopped after {} s: {}", STOP_LIMIT.as_secs(), overdue.left)]
+    StillThere { pod: String, overdue: Overdue },
     #[error(transparent)]
     Reload(#[from] ReloadError),
 }
@@ -78,8 +86,8 @@ impl ApplyError {
             ApplyError::Reload(error) => return error.hint(),
             ApplyError::StillThere { .. } => {
                 return Some(
-                    "the agent goes on waiting; look at `journalctl -u kubelet`, and restart the kubelet when it hangs \
-                     (`systemctl restart kubelet`): running pods stay",
+                    "the agent goes on waiting, and restarts the kubelet once when the pod is long overdue: running pods \
+                     stay; look at `journalctl -u kubelet`",
                 );
             }
         };
@@ -109,11 +117,24 @@ impl ApplyError {
 async fn apply(
     step: &Step,
     host: &Host,
+    doubts: &mut Doubts,
     should_stop: &mut impl AsyncFnMut() -> bool,
 ) -> Result<Done, ApplyError> {
     match step {
         Step::ConfirmStopped { pod, run, .. } => {
-            return confirm_stopped(pod, run, host, should_stop).await;
+            let pod = pod.clone();
+            return match succession::see_end(step.path(), run, host, should_stop).await {
+                End::Certain => Ok(Done::Yes),
+                End::Probable => {
+                    doubts.insert(pod, run.clone());
+                    Ok(Done::Yes)
+                }
+                End::Missed { since, left } => {
+                    let overdue = Overdue { run: run.clone(), since, left };
+                    Err(ApplyError::StillThere { pod, overdue })
+                }
+                End::Interrupted => Ok(Done::Stopped),
+            };
         }
         Step::RestartKubelet { path, .. } => {
             return match systemd::restart(host, path).await {
@@ -121,7 +142,7 @@ async fn apply(
                 Err(source) => Err(ApplyError::Change { step: step.to_string(), source }),
             };
         }
-        Step::Reload { pod, files, run, .. } => {
+        Step::Reload { pod, files, run, named, .. } => {
             // It takes less than the watchdog's time, and more than half of it at worst.
             service::notify(&[NotifyState::Watchdog]);
             let new: Vec<NewFile<'_>> = (files.iter())
@@ -131,16 +152,26 @@ async fn apply(
                     attributes: for_pods(host, file.mode),
                 })
                 .collect();
-            reload::reload(host, pod.as_str(), run, &new).await?;
+            reload::reload(host, pod.as_str(), run, &new, named).await?;
             return Ok(Done::Yes);
         }
         _ => {}
     }
-    match act(step, host) {
-        Ok(()) => Ok(Done::Yes),
-        Err(source) => Err(ApplyError::Change { step: step.to_string(), source }),
+    let failed = |source| ApplyError::Change { step: step.to_string(), source };
+    act(step, host).map_err(failed)?;
+    if let Step::WriteManifest { path, pod, uid, contents, .. } = step
+        && let Some(last) = doubts.remove(pod.as_str())
+        // A manifest that takes no UID of ours has one that the kubelet alone knows.
+        && contents.contains(uid.as_str())
+    {
+        let written = Written { path, uid, contents, attributes: for_root(host, MANIFEST_MODE) };
+        succession::see_begin(&written, &last, host, should_stop).await.map_err(failed)?;
     }
+    Ok(Done::Yes)
 }
+
+/// The pods whose last run may not have ended for the kubelet.
+type Doubts = BTreeMap<String, LocalPod>;
 
 /// Whether a step was carried out.
 enum Done {
@@ -149,41 +180,18 @@ enum Done {
     Stopped,
 }
 
-async fn confirm_stopped(
-    pod: &str,
-    run: &LocalPod,
-    host: &Host,
-    should_stop: &mut impl AsyncFnMut() -> bool,
-) -> Result<Done, ApplyError> {
-    let start = Instant::now();
-    let watching = Watching::new(host, run);
-    let mut stopping = Stopping::default();
-    loop {
-        let before = Instant::now();
-        let look = watching.look().await;
-        let left = match stopping.judge(&look, before.elapsed(), start.elapsed()) {
-            Verdict::Stopped => return Ok(Done::Yes),
-            Verdict::NotYet(left) => left,
-        };
-        if start.elapsed() >= STOP_LIMIT {
-            return Err(ApplyError::StillThere { pod: pod.to_owned(), left });
-        }
-        if should_stop().await {
-            return Ok(Done::Stopped);
-        }
-        // Waiting for a pod is the loop going round.
-        service::notify(&[NotifyState::Watchdog]);
-        sleep(LOOK_PAUSE).await;
-    }
-}
-
 /// What a file or folder has that containers read.
 fn for_pods(host: &Host, mode: u32) -> Attributes {
     Attributes { mode, owner: host.owner, label: host.labels.then_some(POD_CONFIG_LABEL) }
 }
 
+/// What a file or folder has that is the agent's own, or the kubelet's.
+fn for_root(host: &Host, mode: u32) -> Attributes {
+    Attributes { mode, owner: host.owner, label: None }
+}
+
 fn act(step: &Step, host: &Host) -> io::Result<()> {
-    let with_mode = |mode: u32| Attributes { mode, owner: host.owner, label: None };
+    let with_mode = |mode: u32| for_root(host, mode);
     let for_pods = |mode: u32| for_pods(host, mode);
     let path = host.path(step.path());
     match step {
@@ -215,6 +223,8 @@ fn act(step: &Step, host: &Host) -> io::Result<()> {
         }
         Step::KeepGeneration { set, .. } => generations::keep(host, set),
         Step::ForgetGeneration { path } => generations::forget(host, path),
+        Step::PinImage { path } => images::pin(host, path),
+        Step::UnpinImage { path } => images::unpin(host, path),
         Step::RemoveLeftover { .. }
         | Step::RemoveManifest { .. }
         | Step::RemoveConfigFile { .. } => files::remove(&path),
@@ -240,6 +250,7 @@ pub(crate) async fn apply_all(
 ) -> Outcome {
     let mut outcome = Outcome::default();
     let mut ruled_out = RuledOut::default();
+    let mut doubts = Doubts::new();
     for step in steps {
         if should_stop().await {
             outcome.stopped = true;
@@ -252,7 +263,7 @@ pub(crate) async fn apply_all(
             outcome.failures.push(Failure { path, message, hint: None });
             continue;
         }
-        match apply(step, host, &mut should_stop).await {
+        match apply(step, host, &mut doubts, &mut should_stop).await {
             Ok(Done::Yes) => {
                 outcome.done += 1;
                 tracing::info!(path = step.path(), "{step}");
@@ -269,6 +280,9 @@ pub(crate) async fn apply_all(
                     ApplyError::StillThere { .. } | ApplyError::Reload(_) => error.to_string(),
                 };
                 outcome.failures.push(Failure { path, message, hint });
+                if let ApplyError::StillThere { overdue, .. } = error {
+                    outcome.overdue.push(overdue);
+                }
             }
         }
     }
@@ -280,6 +294,8 @@ pub(crate) async fn apply_all(
 struct RuledOut {
     /// The record is not written: nothing may be done that it would have to name.
     record: bool,
+    /// An image that nobody needs may still be pinned.
+    pins: bool,
     /// A pod that is to be gone may still run: nothing is added beside it, and nothing it mounts is taken away.
     removal: bool,
     /// Nothing can be put into these directories.
@@ -343,7 +359,10 @@ impl RuledOut {
             }
             // Names of things that may still be there have to stay on record.
             Step::WriteLedger { when: LedgerMoment::Settled, .. }
-                if self.removal || !self.pods.is_empty() || !self.running.is_empty() =>
+                if self.removal
+                    || self.pins
+                    || !self.pods.is_empty()
+                    || !self.running.is_empty() =>
             {
                 Some("not everything is in place")
             }
@@ -353,6 +372,8 @@ impl RuledOut {
             | Step::WriteLedger { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::PinImage { .. }
+            | Step::UnpinImage { .. }
             | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
@@ -397,9 +418,11 @@ impl RuledOut {
             Step::RemoveConfigDirectory { .. }
             | Step::WriteLedger { when: LedgerMoment::Settled, .. }
             | Step::ForgetGeneration { .. }
+            | Step::PinImage { .. }
             | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. } => {}
+            Step::UnpinImage { .. } => self.pins = true,
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Command {
     ///   {"reconcile": {"interval_seconds": 60, "settle_milliseconds": 200, "retry_limit_seconds": 60},
     ///    "manifests": {"strangers": "report"},
     ///    "generations": {"deadline_seconds": 120, "settle_seconds": 10, "boots": 3, "proof": "probes", "stuck_seconds": 60},
+    ///    "certificates": {"keeper": "agent"},
+    ///    "bundle": {"interval_seconds": 15, "settle_seconds": 60, "budget_seconds": 600, "lease_seconds": 30},
     ///    "log": {"level": "info"}}
     ///
     /// `manifests.strangers` says what happens to files in the static pod directory that are not the agent's: `report`
@@ -63,7 +65,16 @@ pub(crate) enum Command {
     /// break. When that has not happened after `generations.deadline_seconds`, or in `generations.boots` boots, the last
     /// good generation returns, and the failed one is not tried again until node.json changes. `generations.proof: none`
     /// commits a generation once it is written, for nodes whose pods somebody else watches. A pod that has not ended
-    /// `generations.stuck_seconds` after its grace period makes the agent start the kubelet anew, once.
+    /// `generations.stuck_seconds` after its grace period, or that the kubelet has not begun with for as long, makes the
+    /// agent start the kubelet anew, once.
+    ///
+    /// `certificates.keeper: others` leaves certificates and secret files to somebody else: the agent reads them, writes
+    /// none, and asks no Vault.
+    ///
+    /// An operator bundle is committed when everything in it has been well for `bundle.settle_seconds`. When that has not
+    /// happened after `bundle.budget_seconds`, the last committed one returns. Between rounds over a committed bundle lie
+    /// `bundle.interval_seconds`; another agent takes over `bundle.lease_seconds` after it last heard of the one that
+    /// applies.
     #[command(verbatim_doc_comment)]
     Run,
 
@@ -121,11 +132,128 @@ pub(crate) enum Command {
         timeout_seconds: NonZeroU32,
     },
 
+    /// Make this node one of its Kubernetes cluster
+    ///
+    /// Orders it and waits for the service to do it: needed where node.json says that nodes join by hand, and a way to try
+    /// again at once where a try failed. `plan` shows the gates and steps before. The kubelet gets the cluster's
+    /// configuration and is started anew; running pods stay. When the node has not proved itself in time (ready, same
+    /// containers, every probe good), all of it is undone and tried again later. Exits with 1 if the node has not joined.
+    Join {
+        /// How long to wait, in seconds
+        #[arg(long, value_name = "SECONDS", default_value = "300")]
+        timeout_seconds: NonZeroU32,
+    },
+
+    /// Take this node out of its Kubernetes cluster
+    ///
+    /// Asks the cluster's pods on this node to end, then makes the kubelet stand by itself again; the node's own pods stay.
+    /// The node does not join again until `join` says so. The node object stays in the cluster, since no node may remove
+    /// its own: the command says what a person types. Exits with 1 if the node has not left.
+    Leave {
+        /// How long to wait, in seconds
+        #[arg(long, value_name = "SECONDS", default_value = "600")]
+        timeout_seconds: NonZeroU32,
+    },
+
+    /// Have a certificate that lies on the disk taken into use, and prove it
+    ///
+    /// Tells everyone who uses the certificate NAME, as after a renewal: haproxy by its runtime API, or a reload; other pods
+    /// and units by a reload, or a restart. Then shakes hands with every listener that serves it, until each shows the
+    /// certificate in its folder and the chain verifies against its `ca.pem`. Exits with 1 when one does not, and names it.
+    /// Changes no file.
+    Activate {
+        /// Name of the certificate in node.json
+        name: String,
+
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = PlanOutput::Text)]
+        output: PlanOutput,
+    },
+
+    /// Show the certificates of this node
+    ///
+    /// Subject, names, serial number, issuer, end, when it is renewed, and what happened last: as the service says it, or from
+    /// what is kept when the service does not run (as root).
+    Certs {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = CertsOutput::Table)]
+        output: CertsOutput,
+    },
+
+    /// Have certificates signed anew, each with a new key
+    ///
+    /// Asks the service, waits until it has done so, and prints what came of it. The new certificate is taken into use in its
+    /// activation window, when it has one, and the old one stays until its consumers show the new one. Exits with 1 if that
+    /// failed for one of them.
+    Rotate {
+        /// The certificate
+        #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+        name: Option<String>,
+
+        /// Every certificate of the node
+        #[arg(long)]
+        all: bool,
+
+        /// Take it into use at once, whatever its activation window
+        #[arg(long)]
+        now: bool,
+
+        /// How long to wait for the service, in seconds
+        #[arg(long, value_name = "SECONDS", default_value = "120")]
+        timeout_seconds: NonZeroU32,
+    },
+
+    /// Look after the operator bundle of the cluster
+    Bundle {
+        #[command(subcommand)]
+        command: BundleCommand,
+    },
+
     /// Look after the container images of the operating system image
     Images {
         #[command(subcommand)]
         command: ImagesCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Show what is applied, what is waited for, and what is in the way
+    ///
+    /// Shows the picture that the running service left last, also while the API server is away. Exits with 1 when not all
+    /// is well.
+    Status {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = StatusOutput::Table)]
+        output: StatusOutput,
+    },
+
+    /// Show what applying the wanted bundle would change
+    ///
+    /// Tries every object out at the API server, and changes nothing. Exits with 0 if nothing would change, with 3 if
+    /// something would, and with 1 if the bundle would be refused.
+    Plan {
+        /// Form of the output
+        #[arg(long, value_enum, default_value_t = PlanOutput::Text)]
+        output: PlanOutput,
+    },
+
+    /// Keep every agent from applying, repairing and pruning
+    ///
+    /// Writes it into the cluster, so that all nodes obey.
+    Pause {
+        /// Resume by itself after so many minutes
+        #[arg(long, value_name = "MINUTES")]
+        minutes: Option<NonZeroU32>,
+    },
+
+    /// End a pause
+    Resume,
+
+    /// Take back a bundle that was handed over
+    ///
+    /// Works when `bundle.owner` in cluster.yaml is `agent` again. Fields are taken from the manager that has them.
+    AdoptBack,
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +279,14 @@ pub(crate) enum StatusOutput {
     /// For people
     Table,
     /// For programs; described with the type `Status` in agent/src/status.rs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CertsOutput {
+    /// For people
+    Table,
+    /// For programs; described with the type `Report` in agent/src/certificates/report.rs
     Json,
 }
 

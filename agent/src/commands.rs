@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use basalt_model::node::Node;
 use tokio::time::{Instant, sleep};
 
-use crate::cli::{PlanOutput, StatusOutput};
+use crate::activate::{self, CertificateSet, Restarter};
+use crate::cli::{CertsOutput, PlanOutput, StatusOutput};
 use crate::desired::{Acceptance, Problem};
-use crate::host::service::unix_seconds;
+use crate::hand_off::record::{self, Order, Ordered};
+use crate::hand_off::{self, report};
+use crate::host::service::{self, ServiceSeen, unix_seconds};
 use crate::host::watch::Watcher;
 use crate::host::{Host, RUN_DIRECTORY};
-use crate::reconcile::{self, survey_as_reported};
+use crate::reconcile::{self, Survey, survey_as_reported};
 use crate::show;
 use crate::status::{self, Item, Status};
-use crate::{images, preflight, settings, telemetry};
+use crate::{certificates, images, preflight, settings, telemetry};
 
 /// Exit status: the work failed, or `check` found something.
 pub(crate) const FAILED: u8 = 1;
@@ -57,7 +62,7 @@ pub(crate) async fn run(host: &Host) -> Outcome {
 }
 
 /// `basalt-agent plan`
-pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
+pub(crate) async fn plan(host: &Host, output: PlanOutput) -> Outcome {
     let survey = survey_as_reported(host);
     let Some(desired) = &survey.decision.desired else {
         let problem = survey.decision.problem.as_ref();
@@ -75,12 +80,67 @@ pub(crate) fn plan(host: &Host, output: PlanOutput) -> Outcome {
     if let Some(problem) = &survey.decision.problem {
         show::warning(&problem.to_string(), &problem.hint());
     }
+    let foreseen = hand_off::foresee(host, &survey).await.map_err(|error| {
+        failed(
+            error,
+            "look at the file; the agent changes nothing about the cluster until then".into(),
+        )
+    })?;
     let text = match output {
-        PlanOutput::Text => show::plan_text(&survey),
-        PlanOutput::Json => show::plan_json(&survey),
+        PlanOutput::Text => show::plan_text(&survey, &foreseen),
+        PlanOutput::Json => show::plan_json(&survey, &foreseen),
     };
     show::print(&text)?;
-    Ok(if survey.plan.steps.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    let is_done = survey.plan.steps.is_empty() && foreseen.moves.is_empty();
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// `basalt-agent join` and `basalt-agent leave`
+pub(crate) async fn hand_off(host: &Host, order: Order, timeout: NonZeroU32) -> Outcome {
+    if !matches!(service::observe(host), ServiceSeen::Running { .. }) {
+        let hint = "`systemctl start basalt-agent`: the service does it".to_owned();
+        return Err(failed("the service is not running".to_owned(), hint));
+    }
+    let survey = survey_as_reported(host);
+    let node = survey.target().map(|desired| &desired.node);
+    let Some(node) = node.filter(|node| node.kubernetes.is_some()) else {
+        let hint = "add the section `kubernetes` to cluster.yaml".to_owned();
+        return Err(failed("node.json names no cluster to join".to_owned(), hint));
+    };
+    let ordered = Ordered { order, unix_seconds: unix_seconds() };
+    record::give_order(host, ordered).map_err(|error| {
+        failed(format!("cannot leave the order for the service: {error}"), "ask as root".to_owned())
+    })?;
+    let deadline = Instant::now() + Duration::from_secs(timeout.get().into());
+    let mut said = String::new();
+    loop {
+        let report = report::last(host).unwrap_or_default();
+        if report.line() != said {
+            said = report.line();
+            eprintln!("{said}");
+        }
+        // The report may be older than the order.
+        let is_about_it = report.order == Some(ordered);
+        match order {
+            Order::Join if is_about_it && report.stage == "joined" => {
+                return Ok(ExitCode::SUCCESS);
+            }
+            Order::Leave if is_about_it && report.stage == "standalone" => {
+                show::print(&format!(
+                    "The kubelet stands by itself. To forget the node, type: kubectl delete node {}\n",
+                    node.name
+                ))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Order::Join | Order::Leave => {}
+        }
+        if Instant::now() >= deadline {
+            let message = format!("not done within {timeout} s: {said}");
+            let hint = "the service goes on with it; look at `basalt-agent status`".to_owned();
+            return Err(failed(message, hint));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// `basalt-agent preflight`
@@ -183,6 +243,63 @@ pub(crate) async fn check(host: &Host, quiet: bool, limit: Option<Duration>) -> 
     Ok(if status.fine { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+/// What the node is to be.
+///
+/// # Errors
+/// When nobody knows: with the reason.
+fn wanted(survey: &Survey) -> Result<&Node, CommandError> {
+    survey.target().map(|desired| &desired.node).ok_or_else(|| match &survey.decision.problem {
+        Some(problem) => failed(problem.to_string(), problem.hint()),
+        None => failed(
+            "no generation is in use yet".to_owned(),
+            "`basalt-agent status` says why".to_owned(),
+        ),
+    })
+}
+
+/// `basalt-agent activate`
+pub(crate) async fn activate(host: &Host, name: &str, output: PlanOutput) -> Outcome {
+    let survey = survey_as_reported(host);
+    let node = wanted(&survey)?;
+    let mut certificates = node.vault.iter().flat_map(|vault| &vault.certificates);
+    let Some(certificate) = certificates.find(|it| it.name.as_str() == name) else {
+        let message = format!("this node has no certificate `{name}`");
+        return Err(failed(message, "`vault.certificates` in node.json names them".to_owned()));
+    };
+    let new = CertificateSet::read(host, certificate)?;
+    let restarter = match service::observe(host) {
+        ServiceSeen::Running { .. } => Restarter::Loop,
+        ServiceSeen::Stopped | ServiceSeen::Unknown(_) => Restarter::Nobody,
+    };
+    match activate::activate(host, node, certificate, None, &new, restarter).await {
+        Ok(done) => {
+            let text = match output {
+                PlanOutput::Text => done.text(),
+                PlanOutput::Json => show::json(&done),
+            };
+            show::print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let hint = Some(error.hint().to_owned());
+            Err(CommandError { hint, ..error.into() })
+        }
+    }
+}
+
+/// `basalt-agent certs`
+pub(crate) fn certs(host: &Host, output: CertsOutput) -> Outcome {
+    let survey = survey_as_reported(host);
+    certificates::certs(host, wanted(&survey), output)
+}
+
+/// `basalt-agent rotate`
+pub(crate) async fn rotate(host: &Host, name: Option<&str>, now: bool, limit: Duration) -> Outcome {
+    let survey = survey_as_reported(host);
+    let node = survey.target().map(|desired| &desired.node);
+    certificates::rotate(host, node, name, now, limit).await
+}
+
 /// `basalt-agent images import`
 pub(crate) fn import_images(host: &Host, output: PlanOutput) -> Outcome {
     telemetry::start(settings::load(host).settings.log_level);
@@ -196,4 +313,26 @@ pub(crate) fn import_images(host: &Host, output: PlanOutput) -> Outcome {
     };
     show::print(&text)?;
     Ok(if report.has_failures() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scratch_host;
+
+    /// None are asked for: that is said of a node that is known.
+    #[test]
+    fn certificates_of_a_node_that_nobody_knows() {
+        let (_keep, host) = scratch_host();
+        for text in [None, Some("{")] {
+            let path = host.path("/etc/basalt/node.json");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let CommandError { error, hint } = certs(&host, CertsOutput::Json).err().unwrap();
+            assert!(error.to_string().contains("node.json"), "{error}");
+            assert!(hint.is_some_and(|hint| !hint.is_empty()), "{error}");
+        }
+    }
 }

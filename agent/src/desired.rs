@@ -10,6 +10,7 @@ use basalt_model::node::{NODE_JSON_PATH, Node, NodeJsonError};
 use basalt_static_pods::{CONFIG_DIRECTORY, StaticPod};
 use serde::Serialize;
 
+use crate::generation::pins::Pins;
 use crate::generation::record::Generations;
 use crate::generation::{PodSet, PodSetId};
 use crate::host::ACCEPTED_NODE_PATH;
@@ -74,6 +75,8 @@ pub(crate) struct Record {
     pub(crate) turn: Option<Turn>,
     /// The pod that is stuck, and for which the kubelet is started anew.
     pub(crate) stuck: Option<Lingering>,
+    /// What is to be done about the pins of images.
+    pub(crate) pins: Pins,
 }
 
 /// A turn in the life of a pod set.
@@ -117,6 +120,7 @@ impl Desired {
             keep: None,
             turn: None,
             stuck: None,
+            pins: Pins::default(),
         };
         Desired { node, text, pods, acceptance, record }
     }

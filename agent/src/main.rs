@@ -5,15 +5,27 @@
 //! loop around them), then [`phase`] and [`status`] (saying how it went). [`desired`], [`generation`], [`plan`],
 //! [`replace`], [`strangers`] and [`phase`] are pure; everything outside is below [`host`]. [`images`] is a task of its
 //! own.
-//! [`preflight`] and [`wire`] look at the network before keepalived speaks on it.
+//! [`certificates`] are kept beside the loop: by [`vault`] and the node's [`identity`] there, [`activate`] and [`trust`] among
+//! their consumers, and a [`clock`] that may be wrong; [`secret_files`] with them.
+//! [`hand_off`] makes the node one of a cluster. [`preflight`] and [`wire`] look at the network before keepalived speaks on it.
 
+mod activate;
 mod apply;
+mod bundle;
+mod certificates;
 mod cli;
+#[allow(dead_code, reason = "metrics take the rest")]
+mod clock;
 mod commands;
 mod desired;
+mod fault;
 mod generation;
+mod hand_off;
 mod host;
+mod identity;
 mod images;
+#[allow(dead_code, unused_imports, reason = "some facts are for whoever has no service to ask")]
+mod metrics;
 mod observe;
 mod phase;
 mod plan;
@@ -22,13 +34,20 @@ mod probe;
 mod reconcile;
 mod reload;
 mod replace;
+mod secret;
+mod secret_files;
 mod settings;
 mod show;
+mod space;
 mod status;
 mod strangers;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+#[allow(dead_code, reason = "metrics take the rest")]
+mod trust;
+#[allow(dead_code, reason = "metrics take the rest")]
+mod vault;
 mod wire;
 
 use std::process::ExitCode;
@@ -36,8 +55,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Arguments, Command, ImagesCommand};
+use crate::cli::{Arguments, BundleCommand, Command, ImagesCommand};
 use crate::commands::CommandError;
+use crate::hand_off::record::Order;
 use crate::host::Host;
 
 /// By this an image build knows the program, and its version, in a file that it cannot run: the machines may have
@@ -70,11 +90,35 @@ fn start(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Run => commands::run(&host).await,
             Command::Status { output, watch: false } => commands::status(&host, output).await,
             Command::Status { output, watch: true } => commands::watch(&host, output).await,
-            Command::Plan { output } => commands::plan(&host, output),
+            Command::Plan { output } => commands::plan(&host, output).await,
+            Command::Join { timeout_seconds } => {
+                commands::hand_off(&host, Order::Join, timeout_seconds).await
+            }
+            Command::Leave { timeout_seconds } => {
+                commands::hand_off(&host, Order::Leave, timeout_seconds).await
+            }
             Command::Preflight { output } => commands::preflight(&host, output).await,
+            Command::Activate { name, output } => commands::activate(&host, &name, output).await,
+            Command::Certs { output } => commands::certs(&host, output),
+            Command::Rotate { name, all: _, now, timeout_seconds } => {
+                let limit = std::time::Duration::from_secs(timeout_seconds.get().into());
+                commands::rotate(&host, name.as_deref(), now, limit).await
+            }
             Command::Images { command: ImagesCommand::Import { output } } => {
                 commands::import_images(&host, output)
             }
+            Command::Bundle { command } => match command {
+                BundleCommand::Status { output } => bundle::commands::status(&host, output),
+                BundleCommand::Plan { output } => bundle::commands::plan(&host, output).await,
+                BundleCommand::Pause { minutes } => {
+                    let limit = minutes.map(|minutes| {
+                        std::time::Duration::from_secs(60 * u64::from(minutes.get()))
+                    });
+                    bundle::commands::pause(&host, limit).await
+                }
+                BundleCommand::Resume => bundle::commands::resume(&host).await,
+                BundleCommand::AdoptBack => bundle::commands::adopt_back(&host).await,
+            },
             Command::Check { quiet, boot, timeout_seconds } => {
                 let limit =
                     boot.then(|| std::time::Duration::from_secs(timeout_seconds.get().into()));

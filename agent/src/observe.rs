@@ -12,6 +12,7 @@ use crate::host::files::is_temporary_name;
 use crate::host::generations::SetsSeen;
 use crate::host::ledger::{self, BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{self, Entry, ReadAs};
+use crate::host::restarts;
 use crate::host::{ACCEPTED_NODE_PATH, Host, Owner, STATE_DIRECTORY};
 
 /// Folders inside the config folder go no deeper than this; what lies deeper is not looked at.
@@ -29,6 +30,8 @@ pub(crate) struct Observed {
     pub(crate) leftovers: Vec<String>,
     /// The names of the folders that hold pod sets, or were to.
     pub(crate) generations: BTreeSet<String>,
+    /// By pod, the UID of a run that has to end, see [`restarts`].
+    pub(crate) restarts: BTreeMap<String, String>,
     /// Who should own what the agent writes.
     pub(crate) owner: Owner,
     /// Whether pod config files are to have a SELinux label.
@@ -98,6 +101,7 @@ pub(crate) fn observe(
             hidden: BTreeMap::new(),
             leftovers: Vec::new(),
             generations: BTreeSet::new(),
+            restarts: restarts::pending(host),
             owner: host.owner,
             labels: host.labels,
         },

@@ -109,14 +109,18 @@ impl Phase {
         let mut problems: Vec<String> = failures.iter().map(Failure::line).collect();
         let strangers = plan.strangers.iter().filter(harmful);
         problems.extend(strangers.map(|stranger| format!("{}: {stranger}", stranger.path)));
+        let beside = evidence.reports.problems();
         let Some(choice) = choice else {
+            problems.extend(beside);
             return Phase::of_steps(generation, problems, plan.steps.len());
         };
         let in_force = match &choice.target {
             Some((id, _)) => id.generation,
             None => choice.candidate.generation,
         };
+        // A certificate that Vault does not renew does not hide what became of a trial.
         let is_settled = problems.is_empty() && plan.steps.is_empty();
+        problems.extend(beside);
         match &choice.course {
             Course::Wait { reasons } if is_settled => Phase::Waiting {
                 generation: in_force,
@@ -173,6 +177,21 @@ impl Phase {
 }
 
 impl Phase {
+    /// The phase in one word, as in JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Phase::NoNode { .. } => "no-node",
+            Phase::Refused { .. } => "refused",
+            Phase::Unverified { .. } => "unverified",
+            Phase::Waiting { .. } => "waiting",
+            Phase::Returned { .. } => "returned",
+            Phase::Degraded { .. } => "degraded",
+            Phase::Trying { .. } => "trying",
+            Phase::Converging { .. } => "converging",
+            Phase::Serving { .. } => "serving",
+        }
+    }
+
     /// The phase without its details, which have a line of their own in the log.
     pub(crate) fn headline(&self) -> String {
         match self {
@@ -322,6 +341,7 @@ mod tests {
             candidate: set(5),
             course,
             images: Default::default(),
+            pinned: Default::default(),
             target: Some((set(in_force), desired_of(in_force))),
         };
         let probe = probe.map(|answer| Probe {

@@ -63,11 +63,13 @@ pub(crate) fn plan(
     let planning = Planning::new(desired, ledger, observed);
     let strangers = strangers(desired, &planning.own, observed);
     let mut steps = planning.record();
+    steps.extend(planning.pins());
     steps.extend(planning.kubelet_restart());
     steps.extend(planning.quarantine(&strangers, policy));
     steps.extend(planning.manifest_removals());
     steps.extend(planning.writes());
     steps.extend(planning.config_removals());
+    steps.extend(planning.unpins());
     steps.extend(planning.settled_record());
     steps.extend(planning.forgotten());
     Plan { steps, strangers }
@@ -100,6 +102,7 @@ impl<'a> Planning<'a> {
         let mut planning = Planning { desired, ledger, observed, settled, own };
         planning.own.reloads = planning.reloads();
         let runs = planning.runs();
+        planning.own.generations.pinned.extend(desired.record.pins.ahead.iter().cloned());
         planning.settled.runs.clone_from(&runs);
         planning.own.runs = runs;
         planning
@@ -249,6 +252,14 @@ impl<'a> Planning<'a> {
         Step::WriteLedger { path: LEDGER_PATH.to_owned(), when, turn, ledger: ledger.clone() }
     }
 
+    fn pins(&self) -> impl Iterator<Item = Step> {
+        self.desired.record.pins.pin.iter().map(|image| Step::PinImage { path: image.clone() })
+    }
+
+    fn unpins(&self) -> impl Iterator<Item = Step> {
+        self.desired.record.pins.unpin.iter().map(|image| Step::UnpinImage { path: image.clone() })
+    }
+
     /// After the record that it was done, so that it is not done twice.
     fn kubelet_restart(&self) -> Option<Step> {
         let stuck = self.desired.record.stuck.as_ref()?;
@@ -256,6 +267,7 @@ impl<'a> Planning<'a> {
             path: KUBELET_UNIT.to_owned(),
             pod: stuck.pod.clone(),
             sandbox: stuck.sandbox.clone(),
+            trouble: stuck.trouble,
         })
     }
 

@@ -8,33 +8,41 @@ use basalt_model::node::Node;
 use basalt_static_pods::CONFIG_DIRECTORY;
 use camino::Utf8PathBuf;
 use sd_notify::NotifyState;
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::apply::{Failure, Outcome, apply_all};
+use crate::certificates;
 use crate::desired::{Acceptance, Decision, Desired, decide};
 use crate::generation::choose::{Choice, Known, choose};
 use crate::generation::decide::Course;
 use crate::generation::record::Generations;
 use crate::generation::report::GenerationsReport;
+use crate::hand_off;
 use crate::host::generations::{self, SetsSeen};
 use crate::host::ledger::{LEDGER_PATH, LedgerSeen};
 use crate::host::lock::{self, LockError};
 use crate::host::look::Entry;
-use crate::host::service::{self, ServiceReport, ServiceSeen, unix_seconds};
+use crate::host::service::{self, ServiceSeen, unix_seconds};
 use crate::host::watch::Watcher;
-use crate::host::{Host, boot};
+use crate::host::{Host, boot, facts, restarts};
 use crate::observe::{self, Observed};
 use crate::phase::Phase;
 use crate::plan::{Plan, Step, manifest_path, plan};
 use crate::probe::look::{Looker, Subject, pods_of};
 use crate::probe::{Answer, Evidence};
-use crate::settings::{self, Loaded, Proof, Settings};
+use crate::settings::{self, CertificatesOf, Loaded, Proof, Settings};
 use crate::wire::first_speech;
 use crate::wire::links::{self, Interfaces};
 
+pub(crate) mod background;
+mod numbers;
 mod signals;
+mod told;
 
+use background::Background;
 use signals::{Signals, links_changed, watchdog_tick};
+use told::Told;
 
 /// Where `node.json` and the folders of the agent are.
 const BASALT_DIRECTORY: &str = "/etc/basalt";
@@ -95,10 +103,16 @@ pub(crate) fn survey(host: &Host, evidence: &Evidence) -> Survey {
     };
     let now = boot::now(host);
     let no_record = Generations::default();
+    let record = inputs.ledger.known().map_or(&no_record, |ledger| &*ledger.generations);
+    // Of a set that is proven nobody has to ask; what its pods mount may be on a disk that does not answer any more.
+    let is_proven = |desired: &&Desired| record.committed.as_ref() == Some(&desired.set().id);
+    let unproven = decision.desired.as_ref().filter(|desired| !is_proven(desired));
+    let lacking = unproven.map_or_else(Vec::new, |desired| facts::lacking(host, &desired.node));
     let known = Known {
-        record: inputs.ledger.known().map_or(&no_record, |ledger| &*ledger.generations),
+        record,
         sets: &sets,
         evidence,
+        lacking: &lacking,
         now: &now,
         unix_seconds: unix_seconds(),
         rules: &settings.settings.trial,
@@ -143,6 +157,15 @@ impl Survey {
         target(&self.decision, self.choice.as_ref())
     }
 
+    /// The node that is accepted and obeyed; what may still be refused is none.
+    pub(crate) fn obeyed(&self) -> Option<&Node> {
+        let desired = self.target()?;
+        match desired.acceptance {
+            Acceptance::Recorded => Some(&desired.node),
+            Acceptance::New | Acceptance::Unverified => None,
+        }
+    }
+
     /// Where the node stands. `failures` are those of the last round.
     pub(crate) fn phase(&self, failures: &[Failure]) -> Phase {
         let choice = self.choice.as_ref();
@@ -156,16 +179,17 @@ impl Survey {
     }
 
     /// What the next look is about.
-    fn subject(&self) -> Subject {
+    pub(crate) fn subject(&self) -> Subject {
         let Some(choice) = &self.choice else { return Subject::default() };
         let pods = self.sets.whole().flat_map(pods_of);
         let known = pods.map(|pod| ((pod.namespace, pod.name), pod.grace_seconds)).collect();
         Subject {
             target: choice.target.clone(),
-            images: choice.images.clone(),
+            images: choice.images.union(&choice.pinned).cloned().collect(),
             left: None,
             uids: self.uids(),
             known,
+            overdue: Vec::new(),
         }
     }
 
@@ -217,7 +241,7 @@ impl Survey {
             .filter_map(|(path, entry)| matches!(entry, Entry::Directory { .. }).then_some(path));
         let manifests = (self.target().into_iter())
             .map(|desired| desired.node.kubelet.static_pod_directory.as_str());
-        [BASALT_DIRECTORY, CONFIG_DIRECTORY]
+        [BASALT_DIRECTORY, CONFIG_DIRECTORY, restarts::REQUESTS_DIRECTORY]
             .into_iter()
             .chain(settings::DIRECTORIES)
             .chain(folders)
@@ -253,11 +277,28 @@ pub(crate) fn watched_survey(
 /// # Errors
 /// [`RunError`]; once the loop runs, nothing ends it but a signal.
 pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
+    // For the parts in the background, which stay on this thread.
+    LocalSet::new().run_until(run_beside(host)).await
+}
+
+async fn run_beside(host: &Host) -> Result<(), RunError> {
     let _lock = lock::acquire(host)?;
+    tokio::select! {
+        biased;
+        ended = rounds(host) => ended,
+        never = hand_off::run(host) => match never {},
+    }
+}
+
+/// The loop itself.
+async fn rounds(host: &Host) -> Result<(), RunError> {
     let mut signals = Signals::new(host)?;
     let mut watcher = Watcher::new()?;
     if let Err(error) = boot::mark(host) {
         tracing::warn!(%error, "cannot tell this boot from the next: a trial counts none");
+    }
+    if let Err(error) = restarts::prepare(host) {
+        tracing::warn!(%error, "nobody can ask for a pod to be started anew");
     }
     let mut told = Told::new();
     let mut failed_rounds = 0;
@@ -265,6 +306,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
     let mut subject = None;
     let mut evidence = Evidence::default();
     let mut interfaces = Interfaces::new();
+    let mut background = Background::start(host);
     loop {
         if let Some(subject) = &subject {
             match signals.while_running(looker.look(host, subject)).await {
@@ -279,22 +321,31 @@ pub(crate) async fn run(host: &Host) -> Result<(), RunError> {
             }
             evidence.interfaces.clone_from(&interfaces);
         }
+        evidence.reports = background.reports();
         let round = round(host, &evidence, &mut watcher, &mut signals).await;
         if round.outcome.stopped {
             break;
         }
         told.tell(host, &round);
         let survey = &round.survey;
+        if let Some(target) = survey.target() {
+            let is_wanted = |name: &str| target.pods.iter().any(|pod| pod.name.as_str() == name);
+            restarts::settle(host, &target.node, is_wanted);
+        }
+        background.obey(survey.obeyed());
         let settings = &survey.settings.settings;
         failed_rounds = if round.failures.is_empty() { 0 } else { failed_rounds + 1 };
-        subject = (settings.trial.proof == Proof::Probes)
-            .then(|| Subject { left: round.left(), ..survey.subject() });
+        subject = (settings.trial.proof == Proof::Probes).then(|| Subject {
+            left: round.left(),
+            overdue: round.outcome.overdue.clone(),
+            ..survey.subject()
+        });
         if subject.is_some() && !survey.is_looked_at() {
             continue;
         }
         let pause =
             pause(settings, failed_rounds, survey.plan.steps.len()).min(survey.look_again());
-        match wait(&watcher, &mut signals, pause).await {
+        match wait(&watcher, &mut signals, &mut background, pause).await {
             Woken::ToStop => break,
             Woken::ByTimer | Woken::ByRequest => {}
             Woken::ByChange => match settle(&watcher, &mut signals, settings.settle).await {
@@ -320,7 +371,8 @@ impl Round {
     /// What is left to do until the node is what it is to be.
     fn left(&self) -> Option<String> {
         let steps = &self.survey.plan.steps;
-        let next = steps.first()?;
+        // Pods serve whether their images are pinned or not.
+        let next = steps.iter().find(|step| !step.is_about_an_image())?;
         let reason =
             self.failures.iter().find(|it| steps.iter().any(|step| step.path() == it.path));
         Some(match reason {
@@ -342,6 +394,10 @@ async fn round(
     let acceptance = survey.target().map(|desired| desired.acceptance);
     match acceptance {
         Some(Acceptance::Recorded | Acceptance::New) => {
+            // Pods may be about to start that read them.
+            if let Some(target) = survey.target() {
+                failures.extend(placeholders(host, &target.node));
+            }
             let gate = first_speech::split(host, &survey.plan.steps);
             outcome =
                 apply_all(&gate.at_once, host, async || signals.stop.is_requested().await).await;
@@ -354,7 +410,8 @@ async fn round(
                 failures.extend(spoken.failures);
             }
             if outcome.done > 0 {
-                (survey, watching) = watched_survey(host, evidence, watcher);
+                let evidence = evidence.after(&survey.plan.steps, &failures);
+                (survey, watching) = watched_survey(host, &evidence, watcher);
             }
         }
         Some(Acceptance::Unverified) => failures.push(Failure {
@@ -374,6 +431,21 @@ async fn round(
         });
     }
     Round { survey, outcome, failures }
+}
+
+/// Sees to it that every certificate has files, if only a placeholder's.
+fn placeholders(host: &Host, node: &Node) -> Vec<Failure> {
+    let failure = |(name, message): (String, String)| Failure {
+        path: format!("certificate {name}"),
+        message: format!("certificate {name} has no placeholder: {message}"),
+        hint: None,
+    };
+    match settings::load(host).settings.certificates {
+        CertificatesOf::Agent => {
+            certificates::ensure_placeholders(host, node).into_iter().map(failure).collect()
+        }
+        CertificatesOf::Others => Vec::new(),
+    }
 }
 
 /// Carries out the step that starts keepalived, once nothing on the network is in its way.
@@ -408,13 +480,19 @@ enum Woken {
     ToStop,
 }
 
-async fn wait(watcher: &Watcher, signals: &mut Signals, pause: Duration) -> Woken {
+async fn wait(
+    watcher: &Watcher,
+    signals: &mut Signals,
+    background: &mut Background,
+    pause: Duration,
+) -> Woken {
     let deadline = Instant::now() + pause;
     loop {
         tokio::select! {
             biased;
             () = signals.stop.wait() => return Woken::ToStop,
             _ = signals.hang_up.recv() => return Woken::ByRequest,
+            () = background.changed() => return Woken::ByRequest,
             result = watcher.changed() => match result {
                 Ok(()) => return Woken::ByChange,
                 // The timer still works.
@@ -444,94 +522,6 @@ async fn settle(watcher: &Watcher, signals: &mut Signals, settle: Duration) -> W
             () = sleep(settle) => return Woken::ByChange,
         }
     }
-}
-
-/// What has been said already, so that each thing is said once.
-struct Told {
-    report: ServiceReport,
-    phase: Option<Phase>,
-    warnings: BTreeSet<String>,
-}
-
-impl Told {
-    fn new() -> Told {
-        let report = ServiceReport {
-            pid: std::process::id(),
-            started_unix_seconds: unix_seconds(),
-            ..ServiceReport::default()
-        };
-        Told { report, phase: None, warnings: BTreeSet::new() }
-    }
-
-    fn tell(&mut self, host: &Host, round: &Round) {
-        let survey = &round.survey;
-        let phase = survey.phase(&round.failures);
-        let warnings = warnings(round);
-        for gone in self.warnings.difference(&warnings) {
-            tracing::info!(warning = %gone, "no longer the case");
-        }
-        for new in warnings.difference(&self.warnings) {
-            tracing::warn!("{new}");
-        }
-        self.warnings = warnings;
-
-        let is_first = self.phase.is_none();
-        if self.phase.as_ref() != Some(&phase) {
-            if self.phase.as_ref().map(Phase::headline) != Some(phase.headline()) {
-                tracing::info!("{}", phase.headline());
-            }
-            service::notify(&[NotifyState::Status(&phase.to_string())]);
-        }
-        let now = unix_seconds();
-        self.report.rounds += 1;
-        self.report.last_round_unix_seconds = now;
-        if round.outcome.done > 0 {
-            self.report.last_change_unix_seconds = Some(now);
-        }
-        self.report.phase = phase.to_string();
-        self.report.failures.clone_from(&round.failures);
-        self.report.evidence.clone_from(&survey.evidence);
-        self.phase = Some(phase);
-        if let Err(error) = service::publish(host, &self.report) {
-            tracing::debug!(%error, "cannot leave a report for `basalt-agent status`");
-        }
-        if is_first {
-            service::notify(&[NotifyState::Ready]);
-        }
-    }
-}
-
-/// Everything of a round that a person should know about, one line each.
-fn warnings(round: &Round) -> BTreeSet<String> {
-    let survey = &round.survey;
-    let with_hint = |text: String, hint: Option<String>| match hint {
-        Some(hint) => format!("{text} (hint: {hint})"),
-        None => text,
-    };
-    let mut warnings = BTreeSet::new();
-    warnings
-        .extend(survey.settings.faults.iter().map(|fault| format!("settings left out: {fault}")));
-    if let Some(problem) = &survey.decision.problem {
-        warnings.insert(with_hint(problem.to_string(), Some(problem.hint())));
-    }
-    // What was not looked at yet is about to be.
-    if let Some(choice) = survey.choice.as_ref().filter(|_| survey.is_looked_at()) {
-        warnings.extend(choice.warning());
-    }
-    warnings.extend(
-        survey
-            .evidence
-            .lingering
-            .iter()
-            .filter(|it| it.is_late())
-            .map(|it| format!("pod {} (sandbox {}) does not end", it.pod, it.sandbox)),
-    );
-    warnings.extend(survey.plan.strangers.iter().map(|s| format!("stranger at {}: {s}", s.path)));
-    warnings.extend(round.failures.iter().map(|f| with_hint(f.message.clone(), f.hint.clone())));
-    warnings.extend(
-        survey.observed.hidden.iter().map(|(path, e)| format!("cannot look at {path}: {e}")),
-    );
-    warnings
 }
 
 #[cfg(test)]

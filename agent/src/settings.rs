@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::{decide as bundle, lease};
 use crate::generation::decide::Rules;
 use crate::host::{Host, look};
 
@@ -32,6 +33,13 @@ const TRIAL_BOOTS: u32 = 3;
 /// How long a pod may take to end beyond its grace period, before the kubelet is started anew to help.
 const STUCK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Pause between rounds over a committed bundle.
+const BUNDLE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long everything in a bundle has to be well before it is committed.
+const BUNDLE_SETTLE: Duration = Duration::from_secs(60);
+/// How long a bundle may take to become well.
+const BUNDLE_BUDGET: Duration = Duration::from_secs(600);
+
 /// What the agent runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -42,6 +50,18 @@ pub(crate) struct Settings {
     pub(crate) log_level: LogLevel,
     pub(crate) trial: Rules,
     pub(crate) stuck_patience: Duration,
+    pub(crate) certificates: CertificatesOf,
+    pub(crate) bundle: bundle::Rules,
+}
+
+/// Who keeps the node's certificates and secret files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CertificatesOf {
+    /// The agent, from Vault.
+    Agent,
+    /// Somebody else: their files are read and never written.
+    Others,
 }
 
 /// What proves a new generation.
@@ -89,6 +109,13 @@ impl Default for Settings {
                 proof: Proof::Probes,
             },
             stuck_patience: STUCK_PATIENCE,
+            certificates: CertificatesOf::Agent,
+            bundle: bundle::Rules {
+                interval: BUNDLE_INTERVAL,
+                settle: BUNDLE_SETTLE,
+                budget: BUNDLE_BUDGET,
+                lease: lease::DURATION,
+            },
         }
     }
 }
@@ -100,6 +127,8 @@ struct Fragment {
     reconcile: ReconcileFragment,
     manifests: ManifestsFragment,
     generations: GenerationsFragment,
+    certificates: CertificatesFragment,
+    bundle: BundleFragment,
     log: LogFragment,
 }
 
@@ -132,9 +161,29 @@ struct GenerationsFragment {
     boots: Option<NonZeroU32>,
     /// `probes` or `none` (default: `probes`).
     proof: Option<Proof>,
-    /// How long a pod may take to end beyond its grace period, before the kubelet is started anew to help, in seconds
-    /// (default: 60).
+    /// How long a pod may take to end beyond its grace period, or the kubelet to begin with one, before the kubelet is
+    /// started anew to help, in seconds (default: 60).
     stuck_seconds: Option<NonZeroU32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
+struct CertificatesFragment {
+    /// `agent` or `others` (default: `agent`).
+    keeper: Option<CertificatesOf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
+struct BundleFragment {
+    /// Pause between rounds over a committed bundle, in seconds (default: 15).
+    interval_seconds: Option<NonZeroU32>,
+    /// How long everything has to be well before a bundle is committed, in seconds (default: 60).
+    settle_seconds: Option<NonZeroU32>,
+    /// How long a bundle may take to become well, before the last committed one returns, in seconds (default: 600).
+    budget_seconds: Option<NonZeroU32>,
+    /// How long after it was last heard of the applying agent is left alone, in seconds (default: 30).
+    lease_seconds: Option<NonZeroU32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -162,6 +211,12 @@ impl Settings {
         self.trial.boots = generations.boots.map_or(self.trial.boots, NonZeroU32::get);
         self.trial.proof = generations.proof.unwrap_or(self.trial.proof);
         self.stuck_patience = seconds(generations.stuck_seconds, self.stuck_patience);
+        self.certificates = fragment.certificates.keeper.unwrap_or(self.certificates);
+        let bundle = fragment.bundle;
+        self.bundle.interval = seconds(bundle.interval_seconds, self.bundle.interval);
+        self.bundle.settle = seconds(bundle.settle_seconds, self.bundle.settle);
+        self.bundle.budget = seconds(bundle.budget_seconds, self.bundle.budget);
+        self.bundle.lease = seconds(bundle.lease_seconds, self.bundle.lease);
         self.log_level = fragment.log.level.unwrap_or(self.log_level);
         self
     }

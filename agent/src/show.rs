@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::host::service::unix_seconds;
+use crate::hand_off::Foreseen;
+use crate::host::service::{Waiting, unix_seconds};
 use crate::images;
 use crate::phase::Phase;
 use crate::plan::Step;
@@ -29,16 +30,31 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Prints an error with its causes and the next step.
 pub(crate) fn error(error: &anyhow::Error, hint: Option<&str>) {
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("error: {}", causes.join(": "));
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
-    }
+    let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+    say(&format!("error: {}\n{hint}", causes(error)));
 }
 
 /// Prints a warning with its next step.
 pub(crate) fn warning(message: &str, hint: &str) {
-    eprintln!("warning: {message}\nhint: {hint}");
+    say(&format!("warning: {message}\nhint: {hint}\n"));
+}
+
+/// When nobody reads standard error any more, the exit status still says how it ended.
+fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// What failed, and why; a cause that the one above it says already is not said twice.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
 }
 
 /// The document that `basalt-agent plan --output json` prints.
@@ -50,17 +66,26 @@ struct PlanDocument<'a> {
     phase: Phase,
     /// In the order in which they would be carried out.
     steps: &'a [Step],
+    /// What would be done about the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hand_off: Option<&'a Foreseen>,
 }
 
 /// The plan for programs.
-pub(crate) fn plan_json(survey: &Survey) -> String {
+pub(crate) fn plan_json(survey: &Survey, foreseen: &Foreseen) -> String {
     let phase = survey.phase(&[]);
-    json(&PlanDocument { schema: PLAN_SCHEMA, phase, steps: &survey.plan.steps })
+    let hand_off = (*foreseen != Foreseen::default()).then_some(foreseen);
+    json(&PlanDocument { schema: PLAN_SCHEMA, phase, steps: &survey.plan.steps, hand_off })
 }
 
 /// The plan for people: one line for each step, nothing when there is none.
-pub(crate) fn plan_text(survey: &Survey) -> String {
-    survey.plan.steps.iter().map(|step| format!("{step}\n")).collect()
+/// Then the gates in front of the hand-off and its moves.
+pub(crate) fn plan_text(survey: &Survey, foreseen: &Foreseen) -> String {
+    let steps = survey.plan.steps.iter().map(|step| format!("{step}\n"));
+    let gates = foreseen.gates.iter().map(|gate| format!("{gate}\n"));
+    let moves = foreseen.moves.iter().map(|it| format!("{it}\n"));
+    let then = foreseen.then.iter().map(|then| format!("{then}\n"));
+    steps.chain(gates).chain(moves).chain(then).collect()
 }
 
 /// What became of baked-in images, for programs.
@@ -103,7 +128,14 @@ pub(crate) fn status_table(status: &Status, now: u64) -> String {
         let _ = writeln!(text, "node {node} of cluster {cluster}");
     }
     let _ = writeln!(text, "phase    {}", status.summary);
-    let _ = writeln!(text, "service  {}\n", service_line(&status.service, now));
+    let _ = writeln!(text, "service  {}", service_line(&status.service, now));
+    if let Some(waiting) = status.service.report.as_ref().and_then(|report| report.waiting.as_ref())
+    {
+        let Waiting { path, left, since_unix_seconds } = waiting;
+        let seconds = now.saturating_sub(*since_unix_seconds);
+        let _ = writeln!(text, "waiting  {seconds} s for the end of {path}: {left}");
+    }
+    text.push('\n');
     let generations = status.generations.lines(now);
     if !generations.is_empty() {
         let _ = writeln!(text, "{generations}");
@@ -244,6 +276,14 @@ mod tests {
     use crate::reconcile::{self, Survey};
     use crate::status::compose;
     use crate::testing::{node_json, scratch_host};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let torn = || anyhow::Error::from(io::Error::other("it is torn"));
+        assert_eq!(causes(&torn().context("cannot read `a`")), "cannot read `a`: it is torn");
+        let told = torn().context("cannot read `a`: it is torn").context("cannot start");
+        assert_eq!(causes(&told), "cannot start: cannot read `a`: it is torn");
+    }
 
     fn write(host: &Host, path: &str, text: &str) {
         let path = host.path(path);
@@ -440,7 +480,7 @@ mod tests {
             begin the trial of generation 4-SET
             make directory /etc/kubernetes/manifests: new
         "#]]
-        .assert_eq(&masked(&plan_text(&plan)));
+        .assert_eq(&masked(&plan_text(&plan, &Foreseen::default())));
         expect![[r#"
             {
               "schema": 1,
@@ -489,7 +529,7 @@ mod tests {
               ]
             }
         "#]]
-        .assert_eq(&masked(&plan_json(&plan)));
+        .assert_eq(&masked(&plan_json(&plan, &Foreseen::default())));
     }
 
     #[test]

@@ -5,21 +5,25 @@ use serde::Serialize;
 use crate::apply::Failure;
 use crate::desired::Acceptance;
 use crate::generation::report::GenerationsReport;
+use crate::hand_off;
 use crate::host::Host;
 use crate::host::ledger::{BROKEN_LEDGER_PATH, LEDGER_PATH, LedgerSeen};
 use crate::host::look::{Contents, Entry, sha256};
-use crate::host::service::{self, ServiceReport, ServiceSeen};
+use crate::host::service::{self, ServiceReport, ServiceSeen, Waiting};
 use crate::host::systemd::{self, KUBELET_UNIT, UnitSeen};
-use crate::images;
 use crate::phase::Phase;
 use crate::plan::{Departure, Step, Why, manifest_path};
 use crate::probe::{Answer, Probe};
 use crate::reconcile::{Survey, survey_as_reported};
+use crate::{bundle, certificates, images, space};
 
 /// The `schema` value of this build's [`Status`].
 const STATUS_SCHEMA: u32 = 1;
 /// What to do about something that the agent does by itself.
 const BY_ITSELF: &str = "nothing while the agent runs; `basalt-agent plan` says what it will do";
+/// What to do about a pod that takes long to end.
+const OVERDUE: &str =
+    "nothing: the agent waits for it, and restarts the kubelet once when it is long overdue";
 /// The units that run what the agent writes.
 const UNITS: [&str; 2] = ["containerd.service", KUBELET_UNIT];
 
@@ -104,8 +108,20 @@ pub(crate) enum Kind {
     Leftover,
     /// A systemd unit.
     Unit,
+    /// The node's place in its cluster.
+    HandOff,
+    /// The operator bundle of the cluster, on a node that applies it.
+    Bundle,
     /// A container image that is baked in, or that every pod needs.
     Image,
+    /// A certificate that Vault signs for this node.
+    Certificate,
+    /// A file that is rendered from secrets in Vault.
+    SecretFile,
+    /// A server of Vault, or the node's session with it.
+    Vault,
+    /// Space on the node's disk; listed only when there is too little.
+    Space,
 }
 
 /// How what is seen compares with what is wanted.
@@ -144,7 +160,11 @@ pub(crate) async fn status(host: &Host) -> Status {
     let service = service::observe(host);
     let units = UNITS.into_iter().zip(systemd::units(host, &UNITS).await).collect::<Vec<_>>();
     let mut status = compose(&survey, service, &units);
+    space::add_to(&mut status, host);
     images::add_to(&mut status, host);
+    certificates::add_to(&mut status);
+    hand_off::status::add_to(&mut status, host, &survey);
+    bundle::status::add_to(&mut status, host, &survey);
     status
 }
 
@@ -163,7 +183,8 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
     let failures: Vec<Failure> = reported.filter(is_due).cloned().collect();
     let phase = survey.phase(&failures);
 
-    let composing = Composing { survey, failures: &failures };
+    let waiting = service.report.as_ref().and_then(|report| report.waiting.as_ref());
+    let composing = Composing { survey, waiting, failures: &failures };
     let mut items = composing.agent(&seen);
     items.push(composing.node());
     items.push(composing.ledger());
@@ -191,6 +212,8 @@ pub(crate) fn compose(survey: &Survey, seen: ServiceSeen, units: &[(&str, UnitSe
 
 struct Composing<'a> {
     survey: &'a Survey,
+    /// The pod that a round waits for.
+    waiting: Option<&'a Waiting>,
     failures: &'a [Failure],
 }
 
@@ -361,6 +384,11 @@ impl Composing<'_> {
                 (State::Unknown, Some(reason.clone()), Some("ask again as root".to_owned()))
             }
             (None, None) => (State::Ok, None, None),
+            (None, Some(_)) if self.waiting.is_some_and(|waiting| waiting.path == path) => {
+                let left = self.waiting.map(|waiting| waiting.left.as_str()).unwrap_or_default();
+                let reason = format!("its last run has not ended: {left}");
+                (State::Pending, Some(reason), Some(OVERDUE.to_owned()))
+            }
             (None, Some(why)) => {
                 let state = if why.is_drift() { State::Drift } else { State::Pending };
                 (state, Some(why.to_string()), Some(BY_ITSELF.to_owned()))
@@ -425,6 +453,10 @@ impl Composing<'_> {
             Step::RemoveManifest { path, reason: Departure::Gone, .. } => {
                 Some(going(Kind::StaticPod, path))
             }
+            Step::PinImage { path } => {
+                let reason = Some("the kubelet may clear it away".to_owned());
+                Some(item(Kind::Image, path, State::Pending, "pinned", "not pinned", reason))
+            }
             Step::RemoveConfigFile { path } => Some(going(Kind::ConfigFile, path)),
             Step::RemoveConfigDirectory { path } => Some(going(Kind::Directory, path)),
             Step::RemoveLeftover { path } => {
@@ -439,6 +471,7 @@ impl Composing<'_> {
                     Why::Update
                     | Why::Changed
                     | Why::Adopt
+                    | Why::Restart
                     | Why::Kind { .. }
                     | Why::Mode { .. }
                     | Why::Owner { .. }
@@ -458,6 +491,7 @@ impl Composing<'_> {
             | Step::KeepNode { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::UnpinImage { .. }
             | Step::RestartKubelet { .. }
             | Step::WriteLedger { .. } => None,
         };

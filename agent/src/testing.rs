@@ -38,9 +38,10 @@ pub(crate) fn desired(generation: u64, pods: Vec<StaticPod>, acceptance: Accepta
     Desired::new(node, text, pods, acceptance)
 }
 
-/// A host on an empty directory, which goes with the first value.
+/// A host on an empty directory, which goes with the first value. It is in memory where the machine has such a place:
+/// everything is synced, and a disk takes a while for that.
 pub(crate) fn scratch_host() -> (tempfile::TempDir, Host) {
-    let keep = tempfile::tempdir().unwrap();
+    let keep = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let host = Host::at(Utf8Path::from_path(keep.path()).unwrap()).unwrap();
     (keep, host)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use basalt_model::node::Node;
 
 use super::decide::{Course, Rules, Situation, Verdict, decide};
+use super::pins::pins;
 use super::record::{Generations, Moment};
 use super::{PodSet, PodSetId};
 use crate::desired::{Acceptance, Desired, Turn};
@@ -22,10 +23,12 @@ pub(crate) struct Known<'a> {
     /// The sets on disk.
     pub(crate) sets: &'a SetsSeen,
     pub(crate) evidence: &'a Evidence,
+    /// What the host lacks for the pods of `desired`, one line each.
+    pub(crate) lacking: &'a [String],
     pub(crate) now: &'a Moment,
     pub(crate) unix_seconds: u64,
     pub(crate) rules: &'a Rules,
-    /// How long a pod may take to end beyond its grace period.
+    /// How long a pod may take to end, or to begin, beyond what it is granted.
     pub(crate) stuck_patience: Duration,
 }
 
@@ -37,6 +40,8 @@ pub(crate) struct Choice {
     pub(crate) course: Course,
     /// The images of that set.
     pub(crate) images: BTreeSet<String>,
+    /// The images that are pinned, or are to be: those of every set that is kept.
+    pub(crate) pinned: BTreeSet<String>,
     /// The set that the node is to have; `None` when it is lost and whatever is there is left alone.
     pub(crate) target: Option<(PodSetId, Desired)>,
 }
@@ -75,10 +80,17 @@ pub(crate) fn choose(desired: &Desired, known: &Known<'_>) -> Option<Choice> {
         record: known.record,
         kept: &kept,
         evidence: known.evidence,
+        lacking: known.lacking,
         now: known.now,
         unix_seconds: known.unix_seconds,
         rules: known.rules,
     });
+    let stays = |set: &&PodSet| verdict.record.kept.contains(&set.id);
+    let mut needed: BTreeSet<String> =
+        known.sets.whole().filter(stays).flat_map(self::images).collect();
+    needed.extend(images.iter().cloned());
+    let pins = pins(&needed, &known.record.pinned, &known.evidence.images);
+    let pinned = pins.ahead.clone();
     let target = verdict.target.as_ref().and_then(|id| {
         let mut target = match *id == candidate.id {
             true => desired.clone(),
@@ -86,6 +98,8 @@ pub(crate) fn choose(desired: &Desired, known: &Known<'_>) -> Option<Choice> {
         };
         target.record.turn = turn(&candidate.id, &verdict);
         target.record.generations = verdict.record.clone();
+        target.record.generations.pinned.clone_from(&pins.settled);
+        target.record.pins = pins;
         if let Some(stuck) = stuck(known) {
             target.record.generations.kubelet_restarted_for = Some(stuck.sandbox.clone());
             target.record.stuck = Some(stuck.clone());
@@ -94,7 +108,7 @@ pub(crate) fn choose(desired: &Desired, known: &Known<'_>) -> Option<Choice> {
         target.record.keep = is_to_be_kept.then(|| candidate.clone());
         Some((id.clone(), target))
     });
-    Some(Choice { candidate: candidate.id, course: verdict.course, images, target })
+    Some(Choice { candidate: candidate.id, course: verdict.course, images, pinned, target })
 }
 
 /// A set from the disk, in the place of the one that is asked for.

@@ -8,7 +8,8 @@
 //! - A set on trial is watched. It is committed once every probe has been good for the settle time, without a break. When
 //!   a probe is bad after the deadline, the committed set returns; so it does when the trial has not ended after so many
 //!   boots. While the runtime does not answer, nothing is changed.
-//! - A new set begins its trial when its images are known to be present. Until then the committed set is held.
+//! - A new set begins its trial when its images are known to be present and pinned, and the host has what the pods mount
+//!   of it. Until then the committed set is held.
 //! - Where nothing was ever committed there is nothing to return to and nothing to protect: the newest set is put in
 //!   place at once and kept, whatever the probes say, and committed when they are good.
 
@@ -31,6 +32,8 @@ pub(crate) struct Situation<'a> {
     /// The sets that are kept on disk, whole.
     pub(crate) kept: &'a BTreeSet<PodSetId>,
     pub(crate) evidence: &'a Evidence,
+    /// What the host lacks for its pods, one line each.
+    pub(crate) lacking: &'a [String],
     pub(crate) now: &'a Moment,
     /// For the record of a rejection alone.
     pub(crate) unix_seconds: u64,
@@ -126,7 +129,8 @@ fn commit(situation: &Situation<'_>, mut next: Generations) -> Verdict {
 fn begin(situation: &Situation<'_>, mut next: Generations) -> Verdict {
     let Situation { candidate, record, now, .. } = *situation;
     if let Some(committed) = &record.committed {
-        let reasons = missing_images(situation.images, &situation.evidence.images);
+        let mut reasons = missing_images(situation.images, &situation.evidence.images);
+        reasons.extend_from_slice(situation.lacking);
         if !reasons.is_empty() {
             // Whatever was on trial is neither proven nor wanted any more.
             next.trial = None;
@@ -151,6 +155,7 @@ fn watch(situation: &Situation<'_>, trial: &Trial, mut next: Generations) -> Ver
     }
     let seconds_left = rules.deadline.as_secs().saturating_sub(now.since(&trial.begun));
     let mut reasons = evidence.shortcomings(candidate);
+    reasons.extend_from_slice(situation.lacking);
     let has_too_many_boots = trial.boots > rules.boots;
     if has_too_many_boots {
         reasons.insert(0, format!("not proven in {} boots", rules.boots));
@@ -174,10 +179,13 @@ fn watch(situation: &Situation<'_>, trial: &Trial, mut next: Generations) -> Ver
     }
 }
 
-/// Why the images are not known to be present, one line each.
+/// Why the images are not known to be present, and to stay so, one line each.
 fn missing_images(wanted: &BTreeSet<String>, seen: &BTreeMap<String, ImageSeen>) -> Vec<String> {
     let reason = |image: &String| match seen.get(image) {
-        Some(ImageSeen::Present { .. }) => None,
+        Some(ImageSeen::Present { pinned: true, .. }) => None,
+        Some(ImageSeen::Present { pinned: false, .. }) => {
+            Some(format!("image {image} is not pinned yet"))
+        }
         Some(ImageSeen::Missing) => Some(format!("image {image} is not on this node")),
         Some(ImageSeen::Unknown { reason }) => {
             Some(format!("cannot find out whether image {image} is on this node: {reason}"))

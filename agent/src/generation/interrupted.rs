@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use basalt_model::node::Node;
+use camino::Utf8Path;
 
 use super::PodSetId;
 use crate::apply::apply_all;
@@ -35,9 +36,19 @@ fn write(host: &Host, path: &str, text: &str) {
 
 /// What a look would find: every image is there, and the set on the node is well or not.
 fn look(host: &Host, is_well: bool) -> Evidence {
-    let choice = survey(host, &Evidence::default()).choice.unwrap();
     let present = ImageSeen::Present { id: "i".into(), digests: Default::default(), pinned: true };
-    let images = choice.images.iter().map(|image| (image.clone(), present.clone())).collect();
+    let nodes = [node(1), node(2)];
+    let images = (nodes.iter())
+        .flat_map(|node| {
+            [
+                node.haproxy.as_ref().map(|it| &it.image),
+                node.keepalived.as_ref().map(|it| &it.image),
+                node.vault_agent.as_ref().map(|it| &it.image),
+            ]
+        })
+        .flatten()
+        .map(|image| (image.to_string(), present.clone()))
+        .collect();
     let evidence = Evidence { images, ..Evidence::default() };
     let Some((of, _)) = survey(host, &evidence).choice.unwrap().target else { return evidence };
     let probe = Probe {
@@ -56,18 +67,24 @@ fn look(host: &Host, is_well: bool) -> Evidence {
 /// Carries out the first `most` steps of a round, and gives how many there were.
 fn round(host: &Host, is_well: bool, most: usize) -> usize {
     let steps: Vec<Step> = survey(host, &look(host, is_well)).plan.steps;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let cut = &steps[..most.min(steps.len())];
-    assert_eq!(runtime.block_on(apply_all(cut, host, async || false)).failures, []);
+    apply(host, &steps[..most.min(steps.len())]);
     steps.len()
+}
+
+#[track_caller]
+fn apply(host: &Host, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(apply_all(steps, host, async || false)).failures, []);
 }
 
 /// Rounds until nothing is left to do.
 fn rest(host: &Host, is_well: bool) -> Survey {
     for _ in 0..10 {
-        if round(host, is_well, usize::MAX) == 0 {
-            return survey(host, &look(host, is_well));
+        let survey = survey(host, &look(host, is_well));
+        if survey.plan.steps.is_empty() {
+            return survey;
         }
+        apply(host, &survey.plan.steps);
     }
     panic!("it does not come to rest: {:?}", survey(host, &look(host, is_well)).plan.steps);
 }
@@ -106,14 +123,49 @@ fn files(host: &Host) -> BTreeMap<String, String> {
     files
 }
 
-/// A host with generation 1 committed.
-fn committed() -> (tempfile::TempDir, Host) {
-    let (keep, host) = scratch_host();
-    boot::mark(&host).unwrap();
-    write(&host, "/etc/basalt/node.json", &node(1).to_json());
-    let survey = rest(&host, true);
-    assert_eq!(survey.generations().committed.unwrap().generation, 1);
-    (keep, host)
+/// A host with generation 1 committed, where `node.json` has just become generation 2.
+struct Changed {
+    _keep: tempfile::TempDir,
+    host: Host,
+}
+
+impl Changed {
+    fn new() -> Changed {
+        let (keep, host) = scratch_host();
+        boot::mark(&host).unwrap();
+        write(&host, "/etc/basalt/node.json", &node(1).to_json());
+        let survey = rest(&host, true);
+        assert_eq!(survey.generations().committed.unwrap().generation, 1);
+        write(&host, "/etc/basalt/node.json", &node(2).to_json());
+        Changed { _keep: keep, host }
+    }
+
+    /// Another host with the same files.
+    fn copy(&self) -> (tempfile::TempDir, Host) {
+        let (keep, host) = scratch_host();
+        copy(&self.host.path("/"), &host.path("/"));
+        (keep, host)
+    }
+}
+
+fn copy(from: &Utf8Path, to: &Utf8Path) {
+    for entry in from.read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy(entry.path(), &to);
+            std::fs::set_permissions(&to, entry.metadata().unwrap().permissions()).unwrap();
+        } else {
+            // With its permissions.
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+fn reboot(host: &Host) {
+    std::fs::remove_dir_all(host.path("/run/basalt")).unwrap();
+    boot::mark(host).unwrap();
 }
 
 #[track_caller]
@@ -127,41 +179,50 @@ fn check(survey: &Survey, committed: u64, rejected: Option<u64>, context: &str) 
     assert!(report.kept.iter().any(|id| id.generation == committed), "{context}");
 }
 
-#[test]
-fn killed_after_each_step_of_a_change() {
-    let (_keep, host) = committed();
+/// How many steps the change takes, and the files before and after it.
+fn undisturbed(changed: &Changed) -> (usize, [BTreeMap<String, String>; 2]) {
+    let (_keep, host) = changed.copy();
     let old = files(&host);
-    write(&host, "/etc/basalt/node.json", &node(2).to_json());
+    let steps = survey(&host, &look(&host, false)).plan.steps.len();
     check(&rest(&host, true), 2, None, "undisturbed");
     let new = files(&host);
     assert_ne!(old, new);
     assert!(old.keys().any(|path| !new.contains_key(path)));
+    assert!(steps > 8, "a change of {steps} steps is not much of a test");
+    (steps, [old, new])
+}
 
-    let mut steps = 0;
-    for cut in 0.. {
+#[test]
+fn killed_after_each_step_of_a_change_that_is_proven_after_all() {
+    let changed = Changed::new();
+    let (steps, [_, new]) = undisturbed(&changed);
+    for cut in 0..=steps + 1 {
         for reboots in [false, true] {
-            // Proven after all.
-            let (_keep, host) = committed();
-            write(&host, "/etc/basalt/node.json", &node(2).to_json());
-            steps = round(&host, false, cut);
+            let (_keep, host) = changed.copy();
+            round(&host, false, cut);
             if reboots {
-                std::fs::remove_dir_all(host.path("/run/basalt")).unwrap();
-                boot::mark(&host).unwrap();
+                reboot(&host);
             }
             let context = format!("after step {cut}, reboot: {reboots}");
             check(&rest(&host, true), 2, None, &context);
             assert_eq!(files(&host), new, "{context}");
+        }
+    }
+}
 
-            // Never proven.
-            let (_keep, host) = committed();
-            write(&host, "/etc/basalt/node.json", &node(2).to_json());
+#[test]
+fn killed_after_each_step_of_a_change_that_is_never_proven() {
+    let changed = Changed::new();
+    let (steps, [old, _]) = undisturbed(&changed);
+    for cut in 0..=steps + 1 {
+        for reboots in [false, true] {
+            let (_keep, host) = changed.copy();
             round(&host, false, cut);
             rest(&host, false);
             run_out_of_time(&host);
             let back = round(&host, false, cut);
             if reboots {
-                std::fs::remove_dir_all(host.path("/run/basalt")).unwrap();
-                boot::mark(&host).unwrap();
+                reboot(&host);
             }
             if cut == 0 {
                 assert!(back > 0, "there is something to take back");
@@ -169,13 +230,10 @@ fn killed_after_each_step_of_a_change() {
             // Before its first step nothing is on record, and another boot has time of its own.
             rest(&host, false);
             run_out_of_time(&host);
+            let context = format!("after step {cut}, reboot: {reboots}");
             let survey = rest(&host, false);
             check(&survey, 1, Some(2), &context);
             assert_eq!(files(&host), old, "{context}");
         }
-        if cut > steps {
-            break;
-        }
     }
-    assert!(steps > 8, "a change of {steps} steps is not much of a test");
 }

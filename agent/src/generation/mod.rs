@@ -12,6 +12,7 @@ pub(crate) mod choose;
 pub(crate) mod decide;
 #[cfg(test)]
 mod interrupted;
+pub(crate) mod pins;
 pub(crate) mod record;
 pub(crate) mod report;
 

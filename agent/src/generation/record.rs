@@ -4,6 +4,8 @@
 //! old set. So whoever starts after a power cut reads here which one set the node is to have, and brings it to that
 //! before the kubelet starts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::PodSetId;
@@ -25,8 +27,10 @@ pub(crate) struct Generations {
     pub(crate) rejected: Option<Rejected>,
     /// The sets that are kept, the one that was last begun or committed at the end.
     pub(crate) kept: Vec<PodSetId>,
-    /// The run of a pod that would not end and for which the kubelet was restarted; never again for the same one.
+    /// The run of a pod that would not end, or not begin, and for which the kubelet was restarted; never again for the same one.
     pub(crate) kubelet_restarted_for: Option<String>,
+    /// The images that are pinned for the sets, or about to be.
+    pub(crate) pinned: BTreeSet<String>,
 }
 
 /// A trial.

@@ -1,6 +1,6 @@
 //! What `status` says about generations. Pure.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
@@ -27,8 +27,51 @@ pub(crate) struct GenerationsReport {
     pub(crate) probed: Option<PodSetId>,
     /// The last answers, each with the time it was asked.
     pub(crate) probes: Vec<Probe>,
-    /// Runs of pods that have to end and have not.
-    pub(crate) lingering: Vec<Lingering>,
+    /// Runs of pods that have to end and have not, or to begin.
+    pub(crate) lingering: Vec<Stuck>,
+}
+
+/// A run that does not end or does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Stuck {
+    #[serde(flatten)]
+    pub(crate) run: Lingering,
+    /// What is done about it.
+    pub(crate) remedy: Remedy,
+}
+
+/// What is done about a run that is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Remedy {
+    /// It still has time.
+    Waiting,
+    /// It is late; the kubelet is restarted when that goes on.
+    KubeletRestartAhead,
+    /// The kubelet was restarted for it, which is not done twice.
+    KubeletRestarted,
+}
+
+impl Stuck {
+    fn of(run: &Lingering, record: &Generations) -> Stuck {
+        let is_restarted = record.kubelet_restarted_for.as_ref() == Some(&run.sandbox);
+        let remedy = match (is_restarted, run.is_late()) {
+            (true, _) => Remedy::KubeletRestarted,
+            (false, true) => Remedy::KubeletRestartAhead,
+            (false, false) => Remedy::Waiting,
+        };
+        Stuck { run: run.clone(), remedy }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remedy::Waiting => "it is waited for",
+            Remedy::KubeletRestartAhead => "the kubelet is restarted when that goes on",
+            Remedy::KubeletRestarted => "the kubelet was restarted for it",
+        })
+    }
 }
 
 /// A trial that goes on.
@@ -91,7 +134,7 @@ impl GenerationsReport {
             kept: record.kept.clone(),
             probed: evidence.health.as_ref().map(|health| health.of.clone()),
             probes: evidence.health.as_ref().map(|it| it.probes.clone()).unwrap_or_default(),
-            lingering: evidence.lingering.clone(),
+            lingering: evidence.lingering.iter().map(|run| Stuck::of(run, record)).collect(),
         }
     }
 
@@ -105,6 +148,9 @@ impl GenerationsReport {
             let TrialReport { set, seconds_left, boots, .. } = trial;
             let boot = if *boots > 1 { format!(", boot {boots}") } else { String::new() };
             let _ = writeln!(text, "trial      {set}, {seconds_left} s left{boot}");
+        }
+        for Stuck { run, remedy } in &self.lingering {
+            let _ = writeln!(text, "stuck      {run}; {remedy}");
         }
         for (title, unfit) in [("waiting ", &self.waiting), ("rejected", &self.rejected)] {
             let Some(unfit) = unfit else { continue };
@@ -124,14 +170,20 @@ mod tests {
 
     use super::*;
     use crate::generation::record::{Moment, Rejected, Trial};
+    use crate::probe::lingering::Trouble;
 
     #[test]
     fn lines_for_people() {
         let id = |generation| PodSetId { generation, digest: "0123456789abcdef0".to_owned() };
         let mut record = Generations { committed: Some(id(4)), ..Generations::default() };
         let lines = |record: &Generations, course: Course| {
-            let choice =
-                Choice { candidate: id(6), course, images: Default::default(), target: None };
+            let choice = Choice {
+                candidate: id(6),
+                course,
+                images: Default::default(),
+                pinned: Default::default(),
+                target: None,
+            };
             GenerationsReport::of(Some(record), Some(&choice), &Evidence::default()).lines(1000)
         };
         assert_eq!(lines(&record, Course::Hold), "committed  4-0123456789abcdef\n");
@@ -154,5 +206,30 @@ mod tests {
                        why
         "#]]
         .assert_eq(&lines(&record, Course::Watch { seconds_left: 34, reasons }));
+    }
+
+    #[test]
+    fn what_is_done_about_a_stuck_pod() {
+        let mut run = Lingering {
+            pod: "ns/web-n1".into(),
+            sandbox: "s".into(),
+            trouble: Trouble::DoesNotEnd,
+            seconds: 14,
+            grace_seconds: 15,
+        };
+        let mut record = Generations::default();
+        let check = |run: &Lingering, record: &Generations, expected: &str| {
+            let evidence = Evidence { lingering: vec![run.clone()], ..Evidence::default() };
+            let report = GenerationsReport::of(Some(record), None, &evidence);
+            assert_eq!(report.lines(1000), format!("stuck      {run}; {expected}\n"));
+        };
+        check(&run, &record, "it is waited for");
+        run.seconds = 15;
+        check(&run, &record, "the kubelet is restarted when that goes on");
+        record.kubelet_restarted_for = Some("s".into());
+        check(&run, &record, "the kubelet was restarted for it");
+        // It was for another one.
+        run.sandbox = "t".into();
+        check(&run, &record, "the kubelet is restarted when that goes on");
     }
 }

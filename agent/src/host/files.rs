@@ -67,6 +67,16 @@ pub(crate) fn replace(path: &Utf8Path, contents: &[u8], attributes: Attributes) 
     Ok(fsync(&directory)?)
 }
 
+/// Makes the new file `path` with these contents and attributes, and syncs it: for a directory that nobody looks into yet.
+/// From its first byte on nobody but its owner can read it.
+///
+/// # Errors
+/// There may be a part of it.
+pub(crate) fn create(path: &Utf8Path, contents: &[u8], attributes: Attributes) -> io::Result<()> {
+    let (parent, name) = split(path)?;
+    write_new(&open_directory(parent)?, name, contents, attributes)
+}
+
 /// Removes the file `path`; a missing one is no error. Never removes a directory.
 pub(crate) fn remove(path: &Utf8Path) -> io::Result<()> {
     let (parent, name) = split(path)?;

@@ -152,8 +152,17 @@ fn file(path: &Utf8Path, mode: u32, owner: Owner, read_as: ReadAs) -> FileSeen {
 /// Reads a regular file of limited size. The file may have been swapped since it was looked at, so the open one is
 /// looked at again, and opening does not wait for anything.
 pub(crate) fn read(path: &Utf8Path) -> io::Result<Vec<u8>> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    read_with(path, OFlags::NOFOLLOW)
+}
+
+/// As [`read`], through symbolic links: for files that others lay out, such as a certificate's, whose name is a link to the
+/// set in use. Give it what [`Host::real`](super::Host::real) found, which follows them below another root.
+pub(crate) fn read_behind(path: &Utf8Path) -> io::Result<Vec<u8>> {
+    read_with(path, OFlags::empty())
+}
+
+fn read_with(path: &Utf8Path, more: OFlags) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
     let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
     let opened = match openat(CWD, path.as_std_path(), flags, Mode::empty()) {
         // A symbolic link; a socket.
@@ -192,6 +201,23 @@ mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_link_is_read_through_only_on_request() {
+        let keep = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(keep.path().to_owned()).unwrap();
+        std::fs::create_dir(root.join("..1")).unwrap();
+        std::fs::write(root.join("..1/a.pem"), "text").unwrap();
+        for (target, link) in [("..1", "..data"), ("..data/a.pem", "a.pem"), ("..1", "folder")] {
+            std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        }
+        // The machine's own root is where links are left to the kernel.
+        let host = Host::at("/".into()).unwrap();
+        let path = host.real(root.join("a.pem").as_str());
+        assert_eq!(read_behind(&path).unwrap(), b"text");
+        assert!(read(&path).is_err());
+        assert!(read_behind(&root.join("folder")).is_err());
+    }
 
     #[test]
     fn sees_each_kind_and_hangs_on_none() {

@@ -6,6 +6,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod cri;
+pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod generations;
 pub(crate) mod ledger;
@@ -13,10 +14,12 @@ pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod manifests;
 pub(crate) mod reserve;
+pub(crate) mod restarts;
 mod root;
 pub(crate) mod runs;
 pub(crate) mod service;
 pub(crate) mod systemd;
+pub(crate) mod users;
 pub(crate) mod watch;
 
 use std::io;

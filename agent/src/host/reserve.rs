@@ -18,7 +18,7 @@ use super::files::temporary_name;
 
 /// Where the file is: on the file system that holds what the agent remembers and, on Fedora CoreOS, everything else that
 /// it writes.
-const DIRECTORY: &str = "/var/lib/basalt";
+pub(crate) const DIRECTORY: &str = "/var/lib/basalt";
 const NAME: &str = "reserve";
 
 /// How much is kept. Thousands of times what the agent writes in a round; others fill it up as well.
@@ -44,14 +44,41 @@ pub(crate) enum Change {
 pub(crate) fn look_after(host: &Host) -> io::Result<Option<Change>> {
     let directory = host.real(DIRECTORY);
     let file = directory.join(NAME);
-    let space = statvfs(directory.as_std_path())?;
-    let change = decide(space.f_bavail.saturating_mul(space.f_frsize), file.exists());
+    let Space { free, is_set_aside } = Space::look(host)?;
+    let change = decide(free, is_set_aside);
     match change {
         Some(Change::Made) => make(&directory)?,
         Some(Change::GivenUp) => unlinkat(CWD, file.as_std_path(), AtFlags::empty())?,
         None => {}
     }
     Ok(change)
+}
+
+/// How much space is left, and whether some is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// Bytes that the agent may still write.
+    pub(crate) free: u64,
+    /// Whether the reserve is there.
+    pub(crate) is_set_aside: bool,
+}
+
+impl Space {
+    /// Looks at the file system of [`DIRECTORY`].
+    ///
+    /// # Errors
+    /// When the file system cannot be asked, or there is no such directory yet.
+    pub(crate) fn look(host: &Host) -> io::Result<Space> {
+        let directory = host.real(DIRECTORY);
+        let space = statvfs(directory.as_std_path())?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok(Space { free, is_set_aside: directory.join(NAME).exists() })
+    }
+
+    /// Whether there is too little: nothing is set aside, and not enough to do it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.free < FULL || (!self.is_set_aside && self.free <= AMPLE)
+    }
 }
 
 fn decide(free: u64, is_there: bool) -> Option<Change> {
@@ -106,6 +133,15 @@ mod tests {
             (AMPLE + 1, false, Some(Change::Made)),
         ] {
             assert_eq!(decide(free, is_there), expected, "{free} {is_there}");
+        }
+        for (free, is_set_aside, is_short) in [
+            (FULL - 1, true, true),
+            (FULL, true, false),
+            (BYTES, false, true),
+            (AMPLE, false, true),
+            (AMPLE + 1, false, false),
+        ] {
+            assert_eq!(Space { free, is_set_aside }.is_short(), is_short, "{free} {is_set_aside}");
         }
         // Given up, it does not come back by the space that it was itself.
         assert_eq!(decide(FULL + BYTES, false), None);

@@ -37,6 +37,11 @@ impl LocalPod {
     }
 }
 
+/// Whether the kubelet keeps a folder for the run with this UID: it makes one before anything else.
+pub(crate) fn has_folder(host: &Host, uid: &str) -> bool {
+    host.real(&format!("{POD_FOLDERS}/{uid}")).exists()
+}
+
 /// Looks again and again at what is left of one pod.
 pub(crate) struct Watching<'a> {
     host: &'a Host,

@@ -33,6 +33,20 @@ pub(crate) struct ServiceReport {
     pub(crate) failures: Vec<Failure>,
     /// What it knows about health and images.
     pub(crate) evidence: Evidence,
+    /// The pod whose end the round that is under way waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// A pod that has to end before its next run may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    /// Host path of its manifest.
+    pub(crate) path: String,
+    /// What is left of it.
+    pub(crate) left: String,
+    /// Since when it has been waited for, in seconds since the Unix epoch.
+    pub(crate) since_unix_seconds: u64,
 }
 
 /// Whether the service runs, as seen from outside.
@@ -61,9 +75,29 @@ pub(crate) fn publish(host: &Host, report: &ServiceReport) -> io::Result<()> {
         }
         Err(error) => tracing::debug!(%error, "cannot look after the space for a full disk"),
     }
+    write(host, report)
+}
+
+/// Says in the middle of a round what it waits for, or that it goes on.
+pub(crate) fn tell_waiting(host: &Host, waiting: Option<Waiting>) {
+    let Some(mut report) = own_report(host) else { return };
+    report.waiting = waiting;
+    if let Err(error) = write(host, &report) {
+        tracing::debug!(%error, "cannot leave a report for `basalt-agent status`");
+    }
+}
+
+fn write(host: &Host, report: &ServiceReport) -> io::Result<()> {
     let text = serde_json::to_string(report).expect("a report has string keys only");
     let attributes = Attributes { mode: 0o644, owner: host.owner, label: None };
     replace(&host.path(REPORT_PATH), text.as_bytes(), attributes)
+}
+
+/// What this process reported last: [`observe`] asks who holds the lock, and a process never meets its own.
+pub(crate) fn own_report(host: &Host) -> Option<ServiceReport> {
+    let bytes = look::read(&host.path(REPORT_PATH)).ok()?;
+    let report: ServiceReport = serde_json::from_slice(&bytes).ok()?;
+    (report.pid == std::process::id()).then_some(report)
 }
 
 /// Finds out whether the service runs, and what it reported last.

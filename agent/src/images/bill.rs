@@ -71,7 +71,7 @@ impl Baked {
 
 /// The baked-in images of the host. A host that is made of no such image has none.
 pub(super) fn read(host: &Host) -> Result<Vec<Baked>, BillError> {
-    match look::read(&host.real(IMAGE_BILL_PATH)) {
+    match look::read_behind(&host.real(IMAGE_BILL_PATH)) {
         Ok(bytes) => parse(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(BillError::Read(error)),

@@ -23,7 +23,8 @@ pub(crate) use self::status::add_to;
 use self::bill::{Baked, BillError};
 use self::report::Row;
 use self::store::{Store, StoreError};
-use crate::host::{Host, look};
+use crate::host::{Host, generations, look};
+use crate::probe::look::{images_of, pods_of};
 
 /// Where containerd unpacks images.
 const CONTAINERD_DIRECTORY: &str = "/var/lib/containerd";
@@ -109,7 +110,7 @@ pub(crate) fn import(host: &Host) -> Result<Report, ImagesError> {
         // nobody notices.
         sync(host);
     }
-    for name in store.retire(&baked)? {
+    for name in store.retire(&baked, &kept(host))? {
         tracing::info!(%name, "unpinned an image that is no longer baked in");
     }
     if let Some(row) = sandbox(host, &store, &baked)? {
@@ -118,6 +119,33 @@ pub(crate) fn import(host: &Host) -> Result<Report, ImagesError> {
     let report = Report::new(rows);
     report.publish(host).map_err(ImagesError::Report)?;
     Ok(report)
+}
+
+/// Pins the image that pods call `reference`, so that the kubelet does not clear it away.
+///
+/// # Errors
+/// When containerd does not answer or has no such image.
+pub(crate) fn pin(host: &Host, reference: &str) -> io::Result<()> {
+    let pinned = Store::in_passing(host).pin(reference).map_err(io::Error::other)?;
+    match pinned {
+        0 => Err(io::Error::new(io::ErrorKind::NotFound, "containerd does not have it")),
+        _ => Ok(()),
+    }
+}
+
+/// Unpins the image that pods call `reference`, unless it is baked in; one that is not there is fine.
+///
+/// # Errors
+/// When containerd does not answer.
+pub(crate) fn unpin(host: &Host, reference: &str) -> io::Result<()> {
+    Store::in_passing(host).unpin(reference).map_err(io::Error::other)
+}
+
+/// The names in the store of the images that the pod sets on disk need: a set that returns needs them again.
+fn kept(host: &Host) -> BTreeSet<String> {
+    let sets = generations::scan(host).unwrap_or_default();
+    let references = sets.whole().flat_map(|set| images_of(&pods_of(set)));
+    references.map(|reference| store::name(&reference)).collect()
 }
 
 fn bring_in(host: &Host, store: &Store, image: &Baked) -> Result<(), ImageError> {
@@ -148,7 +176,7 @@ fn bring_in(host: &Host, store: &Store, image: &Baked) -> Result<(), ImageError>
 
 /// A row about the pause image when the cluster names one that is not baked in: without it no pod starts.
 fn sandbox(host: &Host, store: &Store, baked: &[Baked]) -> Result<Option<Row>, ImagesError> {
-    let node = look::read(&host.real(NODE_JSON_PATH))
+    let node = look::read_behind(&host.real(NODE_JSON_PATH))
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| Node::from_json(NODE_JSON_PATH, &text).ok());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use basalt_image::io::digest::Digest;
 use basalt_image::oci::import::ImportError;
+use basalt_model::names::ImageReference;
 use camino::Utf8PathBuf;
 
 use super::bill::Baked;
@@ -27,6 +28,9 @@ const PIN: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 const MARK: (&str, &str) = ("dev.basalt.baked-in", "true");
 /// How long containerd may take to answer after its start.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long one answer may take when the one who asks has other things to do.
+const SHORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// containerd cannot be asked, or refuses.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +60,19 @@ impl StoreError {
 /// The store of the host's containerd.
 pub(super) struct Store {
     socket: Utf8PathBuf,
+    /// How long one answer may take, where that matters.
+    limit: Option<Duration>,
 }
 
 impl Store {
+    /// For those who ask again anyway: an answer has a limit of seconds.
+    pub(super) fn in_passing(host: &Host) -> Store {
+        Store { socket: host.real(SOCKET), limit: Some(SHORT_LIMIT) }
+    }
+
     /// Waits until containerd answers.
     pub(super) fn of(host: &Host) -> Result<Store, StoreError> {
-        let store = Store { socket: host.real(SOCKET) };
+        let store = Store { socket: host.real(SOCKET), limit: None };
         let limit = Instant::now() + LIMIT;
         loop {
             let output = store.run(&["version"])?;
@@ -146,8 +157,12 @@ impl Store {
     }
 
     /// Unpins what was baked in before and is not any more, and gives the names. The kubelet clears it away when no pod
-    /// uses it.
-    pub(super) fn retire(&self, images: &[Baked]) -> Result<Vec<String>, StoreError> {
+    /// uses it. Those in `kept` stay pinned: the agent unpins them when no pod set needs them.
+    pub(super) fn retire(
+        &self,
+        images: &[Baked],
+        kept: &BTreeSet<String>,
+    ) -> Result<Vec<String>, StoreError> {
         let filter = format!("labels.{:?}=={}", MARK.0, MARK.1);
         let marked = self.success(&["images", "list", "--quiet", &filter])?;
         let wanted: BTreeSet<String> = images.iter().flat_map(Baked::names).collect();
@@ -155,9 +170,32 @@ impl Store {
         for name in &stale {
             // An empty value takes a label away.
             let (pin, mark) = (format!("{}=", PIN.0), format!("{}=", MARK.0));
-            self.success(&["images", "label", name, &pin, &mark])?;
+            match kept.contains(name) {
+                true => self.success(&["images", "label", name, &mark])?,
+                false => self.success(&["images", "label", name, &pin, &mark])?,
+            };
         }
-        Ok(stale)
+        Ok(stale.into_iter().filter(|name| !kept.contains(name)).collect())
+    }
+
+    /// Pins an image under each of its names, and gives their number.
+    pub(super) fn pin(&self, reference: &str) -> Result<usize, StoreError> {
+        let names = self.success(&words(&list(reference, "")))?;
+        let pin = format!("{}={}", PIN.0, PIN.1);
+        for name in &names {
+            self.success(&["images", "label", name, &pin])?;
+        }
+        Ok(names.len())
+    }
+
+    /// Unpins an image under each of its names, baked-in ones excepted.
+    pub(super) fn unpin(&self, reference: &str) -> Result<(), StoreError> {
+        let not_baked = format!(",labels.{:?}!={}", MARK.0, MARK.1);
+        let pin = format!("{}=", PIN.0);
+        for name in self.success(&words(&list(reference, &not_baked)))? {
+            self.success(&["images", "label", &name, &pin])?;
+        }
+        Ok(())
     }
 
     fn success(&self, arguments: &[&str]) -> Result<BTreeSet<String>, StoreError> {
@@ -177,9 +215,36 @@ impl Store {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CTR);
-        command.args(["--address", self.socket.as_str(), "--namespace", NAMESPACE]).args(arguments);
+        command.args(["--address", self.socket.as_str(), "--namespace", NAMESPACE]);
+        if let Some(limit) = self.limit.map(|limit| format!("{}s", limit.as_secs())) {
+            command.args(["--connect-timeout", &limit, "--timeout", &limit]);
+        }
+        command.args(arguments);
         command
     }
+}
+
+/// The name under which kubelet and containerd look for the image that pods call `reference`.
+pub(super) fn name(reference: &str) -> String {
+    match reference.parse::<ImageReference>() {
+        Ok(reference) => format!("{}@{}", reference.repository(), reference.digest()),
+        Err(_) => reference.to_owned(),
+    }
+}
+
+/// The arguments that list the names of an image; `and` is one more condition.
+fn list(reference: &str, and: &str) -> Vec<String> {
+    let mut arguments: Vec<String> = ["images", "list", "--quiet"].map(str::to_owned).into();
+    arguments.push(format!("name=={:?}{and}", name(reference)));
+    // Under its other names too, so that it does not matter which of them goes first.
+    if let Some((_, digest)) = reference.split_once('@') {
+        arguments.push(format!("target.digest=={digest:?}{and}"));
+    }
+    arguments
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 fn lines(output: &Output) -> BTreeSet<String> {

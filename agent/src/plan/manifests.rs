@@ -113,6 +113,7 @@ impl Planning<'_> {
         let Some(why) = self.differs(path, &text, MANIFEST_MODE, None) else {
             return match self.observed.hidden.contains_key(path) {
                 true => Fate::Hidden,
+                false if self.is_to_restart(pod, path) => Fate::Replaced(Why::Restart),
                 false => Fate::Stays,
             };
         };
@@ -121,10 +122,19 @@ impl Planning<'_> {
             Why::New | Why::Missing => Fate::Absent(why),
             // Not for us to remove; writing tells what is wrong.
             Why::Kind { .. } if self.is_directory(path) => Fate::Absent(why),
-            Why::Update | Why::Changed | Why::Adopt | Why::Kind { .. } | Why::Unreadable { .. } => {
-                Fate::Replaced(why)
-            }
+            Why::Update
+            | Why::Changed
+            | Why::Adopt
+            | Why::Restart
+            | Why::Kind { .. }
+            | Why::Unreadable { .. } => Fate::Replaced(why),
         }
+    }
+
+    /// Whether somebody asked for the end of the run that is there.
+    fn is_to_restart(&self, pod: &StaticPod, path: &str) -> bool {
+        let asked = self.observed.restarts.get(pod.name.as_str());
+        asked.is_some_and(|uid| self.uid_on_disk(path) == Some(uid))
     }
 
     fn removal(&self, path: &str, reason: Departure) -> Step {

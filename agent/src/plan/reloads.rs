@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use basalt_static_pods::control::check_command;
-use basalt_static_pods::{CONFIG_DIRECTORY, StaticPod};
+use basalt_static_pods::{CONFIG_DIRECTORY, StaticPod, TRUST_DIRECTORY};
 
 use super::{Planning, ReloadedFile, Step, Why, manifest_path};
 
@@ -34,7 +34,16 @@ impl Planning<'_> {
             pod: pod.name.clone(),
             files: writes.iter().filter_map(file).collect(),
             run: self.run(&manifest_path(self.desired, pod)),
+            named: self.named(),
         })
+    }
+
+    /// What the agent lays down for pods besides their config files.
+    fn named(&self) -> Vec<String> {
+        let vault = self.desired.node.vault.iter();
+        let certificates = vault.flat_map(|vault| &vault.certificates);
+        let folders = certificates.map(|certificate| certificate.directory.to_string());
+        folders.chain([TRUST_DIRECTORY.to_owned()]).collect()
     }
 
     /// The pods that are to be reloaded in this round.
@@ -59,7 +68,9 @@ impl Planning<'_> {
 /// Whether a program would read something else after this step.
 fn changes_text(step: &Step) -> bool {
     match step.why() {
-        Some(Why::Mode { .. } | Why::Owner { .. } | Why::Label { .. }) | None => false,
+        Some(Why::Mode { .. } | Why::Owner { .. } | Why::Label { .. } | Why::Restart) | None => {
+            false
+        }
         Some(
             Why::New
             | Why::Missing

@@ -9,6 +9,7 @@ use crate::desired::Turn;
 use crate::generation::PodSet;
 use crate::host::ledger::Ledger;
 use crate::host::runs::LocalPod;
+use crate::probe::lingering::Trouble;
 
 /// One change of the host. Each is safe to repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,12 +42,20 @@ pub(crate) enum Step {
         #[serde(skip)]
         set: PodSet,
     },
-    /// Start the kubelet anew, since a pod does not end. Running pods stay.
+    /// Keep an image on the node, whatever the kubelet clears away.
+    PinImage {
+        /// As pods name it.
+        path: String,
+    },
+    /// Let the kubelet clear an image away when nobody uses it.
+    UnpinImage { path: String },
+    /// Start the kubelet anew, since a pod does not end or does not begin. Running pods stay.
     RestartKubelet {
         /// The kubelet's unit.
         path: String,
         pod: String,
         sandbox: String,
+        trouble: Trouble,
     },
     /// Remove the copy of a pod set that is not kept any more.
     ForgetGeneration { path: String },
@@ -85,6 +94,9 @@ pub(crate) enum Step {
         pod: PodName,
         files: Vec<ReloadedFile>,
         run: LocalPod,
+        /// The folders that config files name, besides their own.
+        #[serde(skip)]
+        named: Vec<String>,
     },
     /// Write the manifest of a static pod; the kubelet starts it.
     WriteManifest {
@@ -161,6 +173,8 @@ pub(crate) enum Why {
     Changed,
     /// Somebody else's file has the name of one of ours; it becomes ours.
     Adopt,
+    /// It is as it should be, and its pod has to read something else anew that has changed.
+    Restart,
 
     /// Something that is no file, or no directory, is in its place.
     Kind { seen: String },
@@ -182,6 +196,7 @@ impl fmt::Display for Why {
             Why::Update => f.write_str("the new generation changes it"),
             Why::Changed => f.write_str("its contents differ"),
             Why::Adopt => f.write_str("a foreign file has its name"),
+            Why::Restart => f.write_str("its pod is to read a changed file"),
             Why::Kind { seen } => write!(f, "{seen} is in its place"),
             Why::Mode { seen, wanted } => write!(f, "its mode is {seen} instead of {wanted}"),
             Why::Owner { seen, wanted } => write!(f, "its owner is {seen} instead of {wanted}"),
@@ -197,7 +212,7 @@ impl Why {
     /// Whether somebody changed what the agent had written, rather than the wanted state having moved on.
     pub(crate) fn is_drift(&self) -> bool {
         match self {
-            Why::New | Why::Update => false,
+            Why::New | Why::Update | Why::Restart => false,
             Why::Missing
             | Why::Changed
             | Why::Adopt
@@ -211,7 +226,7 @@ impl Why {
 }
 
 impl Step {
-    /// The path the step changes.
+    /// The path, or the image, that the step changes.
     pub(crate) fn path(&self) -> &str {
         match self {
             Step::SetLedgerAside { path }
@@ -220,6 +235,8 @@ impl Step {
             | Step::WriteLedger { path, .. }
             | Step::KeepGeneration { path, .. }
             | Step::ForgetGeneration { path }
+            | Step::PinImage { path }
+            | Step::UnpinImage { path }
             | Step::RestartKubelet { path, .. }
             | Step::RemoveLeftover { path }
             | Step::Quarantine { path, .. }
@@ -230,6 +247,35 @@ impl Step {
             | Step::RemoveConfigDirectory { path }
             | Step::WriteConfigFile { path, .. }
             | Step::WriteManifest { path, .. } => path,
+        }
+    }
+
+    /// Whether it changes nothing but what the kubelet may do with an image.
+    pub(crate) fn is_about_an_image(&self) -> bool {
+        matches!(self, Step::PinImage { .. } | Step::UnpinImage { .. })
+    }
+
+    /// Whether pods may not be the same afterwards: a manifest, what a pod reads, or the kubelet changes.
+    pub(crate) fn is_about_a_pod(&self) -> bool {
+        match self {
+            Step::RestartKubelet { .. }
+            | Step::Quarantine { .. }
+            | Step::RemoveManifest { .. }
+            | Step::ConfirmStopped { .. }
+            | Step::RemoveConfigFile { .. }
+            | Step::RemoveConfigDirectory { .. }
+            | Step::WriteConfigFile { .. }
+            | Step::Reload { .. }
+            | Step::WriteManifest { .. } => true,
+            Step::SetLedgerAside { .. }
+            | Step::EnsureDirectory { .. }
+            | Step::KeepNode { .. }
+            | Step::WriteLedger { .. }
+            | Step::KeepGeneration { .. }
+            | Step::ForgetGeneration { .. }
+            | Step::PinImage { .. }
+            | Step::UnpinImage { .. }
+            | Step::RemoveLeftover { .. } => false,
         }
     }
 
@@ -244,6 +290,8 @@ impl Step {
             | Step::WriteLedger { .. }
             | Step::KeepGeneration { .. }
             | Step::ForgetGeneration { .. }
+            | Step::PinImage { .. }
+            | Step::UnpinImage { .. }
             | Step::RestartKubelet { .. }
             | Step::RemoveLeftover { .. }
             | Step::Quarantine { .. }
@@ -276,9 +324,14 @@ impl fmt::Display for Step {
             }
             Step::KeepNode { generation, .. } => write!(f, "accept generation {generation}"),
             Step::KeepGeneration { path, .. } => write!(f, "keep a copy as {path}"),
-            Step::RestartKubelet { pod, .. } => {
+            Step::RestartKubelet { pod, trouble: Trouble::DoesNotEnd, .. } => {
                 write!(f, "restart the kubelet, since pod {pod} does not end")
             }
+            Step::RestartKubelet { pod, trouble: Trouble::DoesNotBegin, .. } => {
+                write!(f, "restart the kubelet, since it does not begin with pod {pod}")
+            }
+            Step::PinImage { path } => write!(f, "pin image {path}"),
+            Step::UnpinImage { path } => write!(f, "unpin image {path}"),
             Step::ForgetGeneration { path } => write!(f, "remove the old copy {path}"),
             Step::WriteLedger { turn: Some(turn), .. } => turn.fmt(f),
             Step::WriteLedger { when: LedgerMoment::Ahead, .. } => {

@@ -17,6 +17,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::Answer;
 use super::questions::How;
@@ -66,21 +67,17 @@ impl Asker {
         let wanted = match certificate {
             None => None,
             Some(path) => {
-                let bytes =
-                    look::read(&self.host.real(path)).map_err(|e| format!("{path}: {e}"))?;
+                // With its key.
+                let read = look::read_behind(&self.host.real(path)).map(Zeroizing::new);
+                let bytes = read.map_err(|error| format!("{path}: {error}"))?;
                 let first = CertificateDer::from_pem_slice(&bytes)
                     .map_err(|error| format!("{path}: {error}"))?;
                 Some((path, first.into_owned()))
             }
         };
-        let stream = connect(address).await?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls_config()));
-        let name = ServerName::from(address.ip());
-        let tls = (connector.connect(name, stream).await)
-            .map_err(|error| format!("no TLS handshake with {address}: {error}"))?;
-        let shown = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let shown = shown_certificate(address).await?;
         match (wanted, shown) {
-            (Some((path, wanted)), Some(shown)) if wanted != *shown => {
+            (Some((path, wanted)), Some(shown)) if wanted != shown => {
                 Err(format!("{address} shows another certificate than the one in {path}"))
             }
             _ => Ok(format!("TLS handshake with {address}")),
@@ -137,6 +134,19 @@ async fn limited(
     }
 }
 
+/// The certificate that a TLS handshake shows; absent where none is shown.
+pub(crate) async fn shown_certificate(
+    address: SocketAddr,
+) -> Result<Option<CertificateDer<'static>>, String> {
+    let stream = connect(address).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate_config()));
+    let name = ServerName::from(address.ip());
+    let tls = (connector.connect(name, stream).await)
+        .map_err(|error| format!("no TLS handshake with {address}: {error}"))?;
+    let chain = tls.get_ref().1.peer_certificates();
+    Ok(chain.and_then(|chain| chain.first()).cloned().map(CertificateDer::into_owned))
+}
+
 async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     let failed = |reason: String| format!("cannot connect to {address}: {reason}");
     match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
@@ -188,7 +198,7 @@ async fn http(address: SocketAddr, path: &str, highest: u16) -> Result<String, S
 
 /// A client that takes every certificate: who may be asked is known by address, and what matters is that the other side
 /// can prove the certificate it shows.
-fn tls_config() -> ClientConfig {
+pub(crate) fn any_certificate_config() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
     ClientConfig::builder_with_provider(provider)

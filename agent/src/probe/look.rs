@@ -7,22 +7,26 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ask::Asker;
+use super::lingering::{Ages, Expected};
 use super::process::{Runtime, kubelet_name};
 use super::questions::{How, Question, questions};
 use super::wanted::PodWanted;
 use super::{Answer, Evidence, Health, ImageSeen, Level, Lingering, Probe, Streak};
+use crate::apply::Overdue;
 use crate::desired::Desired;
 use crate::generation::{PodSet, PodSetId};
 use crate::host::Host;
 use crate::host::cri::{Cri, CriError};
+use crate::host::runs::{self, Watching};
 use crate::host::service::unix_seconds;
+use crate::replace::stopping::left;
 
 /// What a look is about.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
     /// The set that the node is to have, with its node.
     pub(crate) target: Option<(PodSetId, Desired)>,
-    /// Images of the set that `node.json` asks for.
+    /// Images of the set that `node.json` asks for, and of those that are kept.
     pub(crate) images: BTreeSet<String>,
     /// What is left to do until the set is in place, in a line: pods that serve an old config well prove nothing.
     pub(crate) left: Option<String>,
@@ -30,14 +34,15 @@ pub(crate) struct Subject {
     pub(crate) uids: BTreeMap<(String, String), Option<String>>,
     /// Pods of any set that is kept, with their grace periods: by namespace and name.
     pub(crate) known: BTreeMap<(String, String), u64>,
+    /// The pods that the last round waited for in vain.
+    pub(crate) overdue: Vec<Overdue>,
 }
 
 /// Looks, again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Looker {
     streak: Streak,
-    /// Since when each run of a pod has been seen although it should be over.
-    lingering: BTreeMap<String, Instant>,
+    ages: Ages,
     begun: Option<Instant>,
 }
 
@@ -49,6 +54,12 @@ pub(crate) fn images_of(pods: &[PodWanted]) -> BTreeSet<String> {
 /// The pods of a set as their manifests want them.
 pub(crate) fn pods_of(set: &PodSet) -> Vec<PodWanted> {
     set.pods.iter().filter_map(|pod| PodWanted::read(&pod.manifest)).collect()
+}
+
+/// The pods of the set that a node is to have, as their manifests want them.
+pub(crate) fn pods_of_target(target: Option<&Desired>) -> Vec<PodWanted> {
+    let pods = target.iter().flat_map(|desired| &desired.pods);
+    pods.filter_map(|pod| PodWanted::read(&pod.manifest)).collect()
 }
 
 impl Looker {
@@ -75,7 +86,8 @@ impl Looker {
         };
         let mut evidence = Evidence { images, ..Evidence::default() };
         if let Ok(runtime) = &runtime {
-            evidence.lingering = self.lingering(runtime, subject, now);
+            let overdue = still_overdue(host, &subject.overdue).await;
+            evidence.lingering = self.lingering(host, runtime, subject, &overdue, now);
         }
         if let Some((id, desired)) = &subject.target {
             let asking = Asking { host, cri, runtime: &runtime, subject, desired, pods: &pods };
@@ -91,17 +103,34 @@ impl Looker {
         evidence
     }
 
-    fn lingering(&mut self, runtime: &Runtime, subject: &Subject, now: Instant) -> Vec<Lingering> {
+    fn lingering(
+        &mut self,
+        host: &Host,
+        runtime: &Runtime,
+        subject: &Subject,
+        overdue: &[Overdue],
+        now: Instant,
+    ) -> Vec<Lingering> {
         let Some((_, desired)) = &subject.target else { return Vec::new() };
-        let node = desired.node.name.as_str();
-        let seen: Vec<Lingering> = runtime.over(&subject.known, &subject.uids, node).collect();
-        self.lingering.retain(|sandbox, _| seen.iter().any(|it| it.sandbox == *sandbox));
-        let with_age = |it: Lingering| {
-            let since = *self.lingering.entry(it.sandbox.clone()).or_insert(now);
-            Lingering { seconds: (now - since).as_secs(), ..it }
+        let expected = Expected {
+            node: desired.node.name.as_str(),
+            uids: &subject.uids,
+            known: &subject.known,
+            overdue,
         };
-        seen.into_iter().map(with_age).collect()
+        self.ages.note(runtime, &expected, |uid| runs::has_folder(host, uid), now)
     }
+}
+
+/// Those of which something is left: a pod may have ended since the round that waited for it.
+async fn still_overdue(host: &Host, overdue: &[Overdue]) -> Vec<Overdue> {
+    let mut still = Vec::new();
+    for one in overdue {
+        if left(&Watching::new(host, &one.run).look().await).is_some() {
+            still.push(one.clone());
+        }
+    }
+    still
 }
 
 /// One look at the pods of the target.

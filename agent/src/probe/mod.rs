@@ -6,9 +6,10 @@
 //! - *Outcome*: the virtual addresses answer.
 //!
 //! Reading order: this file (answers, and how long they have been good), [`wanted`] (what a manifest wants), [`process`]
-//! and [`questions`] (what follows from that), all pure; then [`ask`], which asks one, and [`look`], which asks all.
+//! and [`questions`] (what follows from that), all pure, and [`lingering`] (what is stuck); then [`ask`], which asks one, and [`look`], which asks all.
 
 pub(crate) mod ask;
+pub(crate) mod lingering;
 pub(crate) mod look;
 pub(crate) mod process;
 pub(crate) mod questions;
@@ -20,9 +21,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::links::Interfaces;
+use crate::apply::Failure;
+use crate::reconcile::background::Reports;
 
 use crate::generation::PodSetId;
+use crate::plan::Step;
+use crate::wire::links::Interfaces;
+pub(crate) use lingering::Lingering;
 
 /// What a probe looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,24 +87,14 @@ pub(crate) enum ImageSeen {
 pub(crate) struct Evidence {
     /// By reference.
     pub(crate) images: BTreeMap<String, ImageSeen>,
-    /// The pods that have to end and do not.
+    /// The pods that do not end, or do not begin.
     pub(crate) lingering: Vec<Lingering>,
     /// The last answers, and the set they are about.
     pub(crate) health: Option<Health>,
     /// Where the node's addresses are.
     pub(crate) interfaces: Interfaces,
-}
-
-/// The run of a pod that should be over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lingering {
-    /// The pod, with the node's name at its end.
-    pub(crate) pod: String,
-    pub(crate) sandbox: String,
-    /// How long it has been seen although it should be gone, in seconds.
-    pub(crate) seconds: u64,
-    /// How long it may take to end, in seconds: its grace period.
-    pub(crate) grace_seconds: u64,
+    /// What the parts beside the loop say.
+    pub(crate) reports: Reports,
 }
 
 /// The answers about one set.
@@ -113,6 +108,25 @@ pub(crate) struct Health {
 }
 
 impl Evidence {
+    /// What is known once `steps` were carried out, those in `failures` excepted: which images are pinned. Nobody has to
+    /// look again for that.
+    pub(crate) fn after(&self, steps: &[Step], failures: &[Failure]) -> Evidence {
+        let mut evidence = self.clone();
+        for step in steps {
+            let is_to_be_pinned = match step {
+                Step::PinImage { .. } => true,
+                Step::UnpinImage { .. } => false,
+                _ => continue,
+            };
+            if let Some(ImageSeen::Present { pinned, .. }) = evidence.images.get_mut(step.path())
+                && !failures.iter().any(|failure| failure.path == step.path())
+            {
+                *pinned = is_to_be_pinned;
+            }
+        }
+        evidence
+    }
+
     /// Whether probes of `id` are known to be bad: some are, and the runtime answers.
     pub(crate) fn finds_bad(&self, id: &PodSetId) -> bool {
         let Some(health) = self.health.as_ref().filter(|health| health.of == *id) else {
@@ -139,28 +153,6 @@ impl Evidence {
                 failing.map(Probe::to_string).collect()
             }
         }
-    }
-}
-
-impl Lingering {
-    /// Whether it has taken longer than it may.
-    pub(crate) fn is_late(&self) -> bool {
-        self.is_stuck(Duration::ZERO)
-    }
-
-    /// Whether it is stuck: it had its grace period, and `patience` more.
-    pub(crate) fn is_stuck(&self, patience: Duration) -> bool {
-        self.seconds >= self.grace_seconds.saturating_add(patience.as_secs())
-    }
-}
-
-impl fmt::Display for Lingering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "pod {} has not ended for {} s, its grace period is {} s",
-            self.pod, self.seconds, self.grace_seconds
-        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lingering::Trouble;
 use super::wanted::{ContainerWanted, PodWanted};
 use super::{Answer, ImageSeen, Lingering};
 use crate::host::cri::{Container, ContainerState, ContainerStatus, Sandbox};
@@ -161,6 +162,7 @@ impl Runtime {
             self.ready(name, namespace, node).filter(is_over).map(move |sandbox| Lingering {
                 pod: format!("{namespace}/{}", sandbox.pod.name),
                 sandbox: sandbox.id.clone(),
+                trouble: Trouble::DoesNotEnd,
                 seconds: 0,
                 grace_seconds: *grace_seconds,
             })

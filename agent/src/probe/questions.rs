@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use basalt_model::node::{Ask, Certificate, CheckTls, Frontend, Node, ProxyMode};
+use basalt_static_pods::control;
 
 use super::Level;
 use super::wanted::{Action, PodWanted};
@@ -131,7 +132,7 @@ fn tls(node: &Node, own: &BTreeSet<IpAddr>) -> Vec<Question> {
                 name: format!("TLS at {address}"),
                 how: How::Tls {
                     address,
-                    certificate: Some(format!("{}/certificate.pem", certificate.directory)),
+                    certificate: Some(control::haproxy_certificate_file(&certificate.directory)),
                 },
             });
         }
@@ -252,8 +253,8 @@ mod tests {
             function haproxy (readiness): GET http://127.0.0.1:9444/readyz
             function keepalived (readiness): exec in keepalived/keepalived
             function vault-agent (readiness): GET http://127.0.0.1:9445/agent/v1/metrics
-            function haproxy (TLS at 127.0.0.1:443): handshake with 127.0.0.1:443, /var/lib/basalt/certificates/ingress/certificate.pem
-            function haproxy (TLS at [::1]:443): handshake with [::1]:443, /var/lib/basalt/certificates/ingress/certificate.pem
+            function haproxy (TLS at 127.0.0.1:443): handshake with 127.0.0.1:443, /var/lib/basalt/certificates/ingress/combined.pem
+            function haproxy (TLS at [::1]:443): handshake with [::1]:443, /var/lib/basalt/certificates/ingress/combined.pem
             function vault-agent (template registry-password): file /var/lib/registry/secrets/password
             outcome 192.0.2.10 (port 6443): handshake with 192.0.2.10:6443
             outcome 192.0.2.10 (port 443): handshake with 192.0.2.10:443

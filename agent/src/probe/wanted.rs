@@ -19,6 +19,8 @@ pub(crate) struct PodWanted {
     pub(crate) namespace: String,
     pub(crate) grace_seconds: u64,
     pub(crate) uses_host_network: bool,
+    /// Whether it has a priority as a number alone, which no API server takes.
+    pub(crate) has_bare_priority: bool,
     pub(crate) containers: Vec<ContainerWanted>,
     /// Images of init containers; they have run and ended by the time anything is probed.
     pub(crate) init_images: Vec<String>,
@@ -75,6 +77,8 @@ impl PodWanted {
                 .and_then(number)
                 .unwrap_or(DEFAULT_GRACE_SECONDS),
             uses_host_network: of_spec("hostNetwork").is_some_and(is_true),
+            has_bare_priority: of_spec("priority").is_some()
+                && of_spec("priorityClassName").is_none(),
             containers: list(of_spec("containers")).filter_map(container).collect(),
             init_images: list(of_spec("initContainers"))
                 .filter_map(|it| field(it, "image").and_then(text))

@@ -15,6 +15,8 @@ use super::show_proc::{self, Processes, Progress};
 
 /// How long one command may take. The answer comes from memory.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
+/// How long the master may be away while it starts anew.
+const AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a new worker may take to serve: it reads its files once more, large lists included.
 const RELOAD_LIMIT: Duration = Duration::from_secs(15);
 /// Pause between two looks at a reload.
@@ -41,7 +43,7 @@ pub(crate) enum HaproxyError {
 /// The old worker goes on.
 pub(crate) async fn reload(master: &Utf8Path, admin: &Utf8Path) -> Result<(), HaproxyError> {
     let silent = |source| HaproxyError::Silent { socket: master.to_owned(), source };
-    let before = processes(master).await.map_err(silent)?;
+    let before = here(master).await.map_err(silent)?;
     // Up to 2.6 the master closes the connection without an answer: it starts anew. What became of it is looked at below.
     ask(master, "reload").await.map_err(silent)?;
     let start = Instant::now();
@@ -60,6 +62,22 @@ pub(crate) async fn reload(master: &Utf8Path, admin: &Utf8Path) -> Result<(), Ha
     Err(HaproxyError::NoWorker)
 }
 
+/// The processes, as soon as the master answers: it is away for a moment when somebody has just told it to reload.
+async fn here(master: &Utf8Path) -> io::Result<Processes> {
+    let start = Instant::now();
+    loop {
+        match processes(master).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && start.elapsed() < AWAY_LIMIT =>
+            {
+                sleep(LOOK_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 async fn processes(master: &Utf8Path) -> io::Result<Processes> {
     let answer = ask(master, "show proc").await?;
     show_proc::parse(&answer)
@@ -72,10 +90,11 @@ async fn answers(admin: &Utf8Path) -> bool {
 }
 
 /// Gives one command and reads the answer to its end.
-async fn ask(socket: &Utf8Path, command: &str) -> io::Result<String> {
+pub(crate) async fn ask(socket: &Utf8Path, command: &str) -> io::Result<String> {
     let asking = async {
         let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        stream.write_all(command.as_bytes()).await?;
+        stream.write_all(b"\n").await?;
         // The master keeps the connection for further commands unless it is told that there are none.
         stream.shutdown().await?;
         let mut answer = Vec::new();

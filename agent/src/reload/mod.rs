@@ -6,11 +6,13 @@
 //! ([`basalt_static_pods::control`]).
 
 pub(crate) mod haproxy;
+mod refused;
 pub(crate) mod show_proc;
 
 use std::io;
 use std::time::Duration;
 
+use basalt_model::node::Node;
 use basalt_static_pods::control;
 use camino::Utf8PathBuf;
 use tokio::time::sleep;
@@ -21,6 +23,8 @@ use crate::host::files::{self, Attributes};
 use crate::host::look;
 use crate::host::runs::LocalPod;
 
+/// Of our own pods.
+const NAMESPACE: &str = "kube-system";
 /// How long a program may look at its config. haproxy resolves no names there and reads a few files.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// How long keepalived may take to answer after a reload; its own verdict comes after five seconds.
@@ -102,7 +106,8 @@ impl ReloadError {
 }
 
 /// Writes `files` and has the running pod take them. When the pod does not run, writing is all: it reads them when it
-/// starts.
+/// starts. What the program refused before is not brought in again, unless something in the folders `named` has changed:
+/// those that configs name.
 ///
 /// # Errors
 /// [`ReloadError`]; the pod runs on the old config then.
@@ -111,16 +116,33 @@ pub(crate) async fn reload(
     pod: &str,
     run: &LocalPod,
     new: &[NewFile<'_>],
+    named: &[String],
 ) -> Result<(), ReloadError> {
     let fail = |cause, old| ReloadError { pod: pod.to_owned(), cause, old };
     // Before anything is touched: whether there is anybody to ask.
     let container = running(host, pod, run).await.map_err(|error| fail(error.into(), Old::Back))?;
+    let image = container.as_ref().map(|running| running.image.as_str());
+    let digest = refused::digest(host, new, named);
+    // Without files it is about those of an interrupted round, and nobody knows which these are.
+    if !new.is_empty()
+        && let Some(said) = refused::recall(host, pod, &digest, image)
+    {
+        return Err(fail(Cause::Refused { said }, Old::Back));
+    }
     let old = remember(host, new).map_err(|cause| fail(cause, Old::Back))?;
     if let Err(cause) = write(host, new) {
         return Err(fail(cause, put_back(host, &old)));
     }
-    let Some((runtime, container)) = container else { return Ok(()) };
-    let Err(cause) = bring_in(host, pod, &runtime, &container).await else { return Ok(()) };
+    let Some(Running { runtime, container, image }) = container else { return Ok(()) };
+    let Err(cause) = bring_in(host, pod, &runtime, &container).await else {
+        refused::forget(host, pod);
+        return Ok(());
+    };
+    if let Cause::Refused { said } = &cause
+        && let Err(error) = refused::remember(host, pod, digest, &image, said)
+    {
+        tracing::debug!(%pod, %error, "cannot remember what was refused");
+    }
     let was_taken = !matches!(cause, Cause::Refused { .. });
     let mut back = put_back(host, &old);
     // A program that may have read the new files has to read the old ones again.
@@ -133,12 +155,43 @@ pub(crate) async fn reload(
     Err(fail(cause, back))
 }
 
+/// How a pod took the news that a file it reads has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It has read it.
+    Reloaded,
+    /// It reads it when it starts.
+    NotRunning,
+    /// It reads files only when it starts, as far as anybody knows.
+    Unknown,
+}
+
+/// Has the running pod read its files again. Nothing is written.
+///
+/// # Errors
+/// The pod runs on what it had.
+pub(crate) async fn tell(host: &Host, node: &Node, pod: &str) -> Result<Told, Cause> {
+    if control::check_command(pod).is_none() {
+        return Ok(Told::Unknown);
+    }
+    let name = format!("{pod}-{}", node.name);
+    let run = LocalPod { namespace: NAMESPACE.to_owned(), name, uid: None };
+    let Some(Running { runtime, container, .. }) = running(host, pod, &run).await? else {
+        return Ok(Told::NotRunning);
+    };
+    bring_in(host, pod, &runtime, &container).await.map(|()| Told::Reloaded)
+}
+
+/// A pod that runs.
+struct Running {
+    runtime: Cri,
+    container: Container,
+    /// The digest of the config of its image.
+    image: String,
+}
+
 /// The container of the pod, when it runs.
-async fn running(
-    host: &Host,
-    pod: &str,
-    run: &LocalPod,
-) -> Result<Option<(Cri, Container)>, CriError> {
+async fn running(host: &Host, pod: &str, run: &LocalPod) -> Result<Option<Running>, CriError> {
     if !host.real(CONTAINERD_SOCKET).exists() {
         return Ok(None);
     }
@@ -148,8 +201,11 @@ async fn running(
             && container.state == ContainerState::Running
             && run.is(&container.pod)
     };
-    let container = runtime.containers().await?.into_iter().find(is_it);
-    Ok(container.map(|container| (runtime, container)))
+    let Some(container) = runtime.containers().await?.into_iter().find(is_it) else {
+        return Ok(None);
+    };
+    let status = runtime.container_status(&container.id).await?;
+    Ok(status.map(|status| Running { runtime, container, image: status.image_id }))
 }
 
 /// Looks at the files as they are on the disk, by the program itself, and has it take them.

@@ -3,11 +3,13 @@
 //! A manifest that is changed in place costs 11–15 s: the kubelet tells its worker of the new pod to wait for the old one, and
 //! the worker looks again only 10 s later. It starts at once when it comes after the old one has *finished*. So a manifest
 //! is removed, the end is confirmed ([`stopping`]), and only then the new one is written; that takes about 1 s, and 3 s at most.
+//! Where the end could not be seen with certainty, the begin of the new one is watched ([`starting`]).
 //!
 //! Each run carries a UID of ours ([`uid`]). Of a UID that has finished the kubelet starts nothing before its next
 //! housekeeping, so a UID is never used twice; and a UID of ours stays the same when the kubelet is updated or renames the node,
 //! where its own would change and run the new pod beside the old one.
 
+pub(crate) mod starting;
 pub(crate) mod stopping;
 pub(crate) mod uid;
 

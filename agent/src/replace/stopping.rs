@@ -8,18 +8,19 @@
 //!
 //! - control group gone, folder still there: the worker did it and has finished;
 //! - both gone: the worker has finished when the kubelet has looked once more since the last process died. Its pause is
-//!   known; how long it looks depends on the machine, and follows from how long our own looks at the runtime take.
+//!   known; how long it looks depends on the machine, and follows from how long our own looks at the runtime take. Where
+//!   that was not enough, the begin of the next run shows it ([`super::starting`]).
 
 use std::time::Duration;
 
 /// The kubelet's pause between two looks at the runtime (`genericPlegRelistPeriod`).
 const RUNTIME_PAUSE: Duration = Duration::from_secs(1);
 /// What one look of the kubelet's, and the one that is under way, take at least.
-const SHORTEST_LOOK: Duration = Duration::from_millis(300);
+pub(super) const SHORTEST_LOOK: Duration = Duration::from_millis(300);
 /// And what is waited for at most; when they take longer still, the next run is not in danger, only 10 s late.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
 /// How many of our looks those two are: we list sandboxes and containers, the kubelet asks about each that changed too.
-const LOOKS: u32 = 8;
+pub(super) const LOOKS: u32 = 8;
 
 /// What is left of one run of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) enum Look {
 pub(crate) enum Verdict {
     /// Nothing of it is left that the next run would meet.
     Stopped,
+    /// Nothing of it is left, and the kubelet should have noticed.
+    Gone,
     /// This is still there.
     NotYet(String),
 }
@@ -93,7 +96,7 @@ impl Stopping {
             return Verdict::Stopped;
         }
         match self.quiet_since {
-            Some(since) if now.saturating_sub(since) >= self.patience() => Verdict::Stopped,
+            Some(since) if now.saturating_sub(since) >= self.patience() => Verdict::Gone,
             Some(_) | None => {
                 Verdict::NotYet("the kubelet may not have noticed its end".to_owned())
             }
@@ -103,6 +106,14 @@ impl Stopping {
     /// After how long the kubelet has looked at the runtime once more.
     fn patience(&self) -> Duration {
         RUNTIME_PAUSE + (LOOKS * self.slowest).clamp(SHORTEST_LOOK, LONGEST_LOOK)
+    }
+}
+
+/// What is left for certain of any run.
+pub(crate) fn left(look: &Look) -> Option<String> {
+    match look {
+        Look::Runs(runs) => runs.iter().find_map(left_of),
+        Look::Unknown(_) => None,
     }
 }
 
@@ -136,9 +147,9 @@ mod tests {
         }
     }
 
-    /// Each look is 100 ms after the one before. The last one, and no other, gives `Stopped`; or none does.
+    /// Each look is 100 ms after the one before. The last one, and no other, gives `verdict`; or all give `NotYet`.
     #[track_caller]
-    fn check(looks: &[&str], stops: bool) {
+    fn check(looks: &[&str], verdict: Option<Verdict>) {
         let mut stopping = Stopping::default();
         let mut verdicts = Vec::new();
         for (index, look) in looks.iter().enumerate() {
@@ -148,44 +159,45 @@ mod tests {
                 there => Look::Runs(there.split('+').map(run).collect()),
             };
             let now = Duration::from_millis(100) * u32::try_from(index).unwrap();
-            verdicts.push(stopping.judge(&look, Duration::ZERO, now) == Verdict::Stopped);
+            let verdict = stopping.judge(&look, Duration::ZERO, now);
+            verdicts.push((!matches!(verdict, Verdict::NotYet(_))).then_some(verdict));
         }
-        let mut expected = vec![false; looks.len()];
-        *expected.last_mut().unwrap() = stops;
+        let mut expected = vec![None; looks.len()];
+        *expected.last_mut().unwrap() = verdict;
         assert_eq!(verdicts, expected, "{looks:?}");
     }
 
     #[test]
     fn ends() {
         // Nothing was there.
-        check(&["none"], true);
+        check(&["none"], Some(Verdict::Stopped));
         // The worker removes the control group, the folder stays.
-        check(&["avcf", "vcf", "cf", "f"], true);
-        check(&["avcf", "avcf"], false);
-        check(&["acf", "af"], false);
-        check(&["vf"], false);
+        check(&["avcf", "vcf", "cf", "f"], Some(Verdict::Stopped));
+        check(&["avcf", "avcf"], None);
+        check(&["acf", "af"], None);
+        check(&["vf"], None);
         // Housekeeping was faster: everything goes, and nobody knows about the worker for a while.
         let mut looks = vec!["avcf", "cf"];
         looks.extend(["-"; 12]);
-        check(&looks, false);
+        check(&looks, None);
         looks.push("-");
-        check(&looks, true);
+        check(&looks, Some(Verdict::Gone));
         // A folder without a control group that anybody saw proves nothing at once.
         let mut looks = vec!["f"; 13];
-        check(&looks, false);
+        check(&looks, None);
         looks.push("f");
-        check(&looks, true);
+        check(&looks, Some(Verdict::Gone));
         // What cannot be found out has not stopped, and starts the wait anew.
         let mut looks = vec!["-"; 10];
         looks.push("?");
         looks.extend(["-"; 13]);
-        check(&looks, false);
+        check(&looks, None);
         looks.push("-");
-        check(&looks, true);
-        check(&["?", "?", "?"], false);
+        check(&looks, Some(Verdict::Gone));
+        check(&["?", "?", "?"], None);
         // Of two runs both have to end.
-        check(&["avcf+acf", "f+acf"], false);
-        check(&["avcf+acf", "cf+f", "f+f"], true);
+        check(&["avcf+acf", "f+acf"], None);
+        check(&["avcf+acf", "cf+f", "f+f"], Some(Verdict::Stopped));
     }
 
     #[test]
@@ -200,7 +212,7 @@ mod tests {
             judge("acf", took, 0);
             (1..100)
                 .map(|tenth| tenth * 100)
-                .find(|&now| judge("-", Duration::from_millis(5), now) == Verdict::Stopped)
+                .find(|&now| judge("-", Duration::from_millis(5), now) == Verdict::Gone)
         };
         assert_eq!(enough(5), Some(100 + 1300));
         assert_eq!(enough(100), Some(100 + 1800));
@@ -214,7 +226,7 @@ mod tests {
             let look = Look::Runs(vec![run(there)]);
             match stopping.judge(&look, Duration::ZERO, Duration::ZERO) {
                 Verdict::NotYet(what) => what,
-                Verdict::Stopped => "stopped".to_owned(),
+                Verdict::Stopped | Verdict::Gone => "stopped".to_owned(),
             }
         };
         assert_eq!(say("avcf"), "container x still runs");

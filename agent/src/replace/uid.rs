@@ -11,12 +11,16 @@ use crate::host::manifests::pod_identity;
 ///
 /// Format: <https://www.rfc-editor.org/rfc/rfc9562#section-5.8>
 pub(crate) fn uid(node: &str, pod: &str, manifest: &str, attempt: u64) -> String {
+    version_8(&["basalt static pod", node, pod, manifest], attempt)
+}
+
+fn version_8(texts: &[&str], number: u64) -> String {
     let mut hasher = Sha256::new();
-    for text in ["basalt static pod", node, pod, manifest] {
+    for text in texts {
         hasher.update((text.len() as u64).to_be_bytes());
         hasher.update(text);
     }
-    hasher.update(attempt.to_be_bytes());
+    hasher.update(number.to_be_bytes());
     let digest = hasher.finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -24,6 +28,12 @@ pub(crate) fn uid(node: &str, pod: &str, manifest: &str, attempt: u64) -> String
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// The UID for another attempt at the run that was to have `uid`, which the kubelet passed over. No run's number leads to
+/// it.
+pub(crate) fn after(uid: &str) -> String {
+    version_8(&["basalt static pod, once more", uid], 0)
 }
 
 /// `manifest` with `metadata.uid`. A manifest that has one already, or whose `metadata` is not written as a block, is left
@@ -61,6 +71,8 @@ mod tests {
             uid("n1", "b", "x", 1),
             uid("n2", "a", "x", 1),
             uid("n1a", "", "x", 1),
+            after(&uid("n1", "a", "x", 1)),
+            after(&after(&uid("n1", "a", "x", 1))),
         ];
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert_eq!(all[0], uid("n1", "a", "x", 1));

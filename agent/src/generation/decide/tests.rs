@@ -56,6 +56,7 @@ struct Case {
     record: Generations,
     kept: Vec<u64>,
     evidence: Evidence,
+    lacking: Vec<String>,
     now: Moment,
     rules: Rules,
 }
@@ -71,6 +72,7 @@ impl Case {
             record: Generations { committed: Some(id(4)), ..Generations::default() },
             kept: vec![4],
             evidence,
+            lacking: Vec::new(),
             now: Moment { boot: "one".into(), seconds: 1000 },
             rules: rules(),
         }
@@ -94,6 +96,7 @@ impl Case {
             record: &self.record,
             kept: &kept,
             evidence: &self.evidence,
+            lacking: &self.lacking,
             now: &self.now,
             unix_seconds: 7,
             rules: &self.rules,
@@ -132,6 +135,22 @@ fn the_committed_set_is_held_however_it_feels() {
     // node.json went back to it while another one was on trial.
     let case = Case { candidate: 4, ..Case::on_trial() };
     case.check(&Course::Hold, Some(4), [Some(4), None, None]);
+}
+
+#[test]
+fn a_set_waits_for_what_the_host_lacks() {
+    let mut case = Case { lacking: reasons(&["no /srv/data"]), ..Case::new() };
+    let wait = Course::Wait { reasons: reasons(&["no /srv/data"]) };
+    case.check(&wait, Some(4), [Some(4), None, None]);
+    case.lacking.clear();
+    case.check(&Course::Begin, Some(5), [Some(4), Some(5), None]);
+    // Where nothing is to be protected it is tried, and it is told what it lacks.
+    case.lacking = reasons(&["no /srv/data"]);
+    case.record = Generations::default();
+    case.kept.clear();
+    case.record = case.check(&Course::Begin, Some(5), [None, Some(5), None]).record;
+    let Course::Watch { reasons, .. } = case.decide().course else { panic!() };
+    assert!(reasons.contains(&"no /srv/data".to_owned()), "{reasons:?}");
 }
 
 #[test]
@@ -421,6 +440,7 @@ impl World {
             record: &before,
             kept: &self.disk.kept,
             evidence: &evidence,
+            lacking: &[],
             now: &self.now,
             unix_seconds: 0,
             rules: &rules(),

@@ -1,6 +1,7 @@
 //! Pods that change: their UIDs, their order, and the ones that take a new config while they run.
 
 use super::*;
+use crate::host::restarts::{self, Asked};
 
 /// The UID on disk.
 #[track_caller]
@@ -55,6 +56,36 @@ fn a_pod_keeps_its_uid_when_only_its_attributes_change_or_the_ledger_is_lost() {
     std::fs::remove_file(bench.host.path(LEDGER_PATH)).unwrap();
     bench.apply(&bench.plan(&desired(2, pods(), Acceptance::New)).steps);
     assert_eq!(uid(&bench, "a"), before);
+}
+
+/// A run that is to end is replaced once, whoever is interrupted where; a request about an earlier one changes nothing.
+#[test]
+fn a_run_that_somebody_wants_to_end_is_replaced_once() {
+    let bench = Bench::new();
+    let pods = || vec![version("a", "1"), version("b", "1")];
+    bench.settle(&pods());
+    let node = desired(1, pods(), Acceptance::Recorded).node;
+    let before = (uid(&bench, "a"), uid(&bench, "b"));
+    assert_eq!(restarts::ask(&bench.host, &node, "a").unwrap(), Asked::Left);
+    let steps = [
+        "record what is about to be written",
+        "remove manifest /etc/kubernetes/manifests/a.yaml: its pod is replaced",
+        "wait until pod a has stopped",
+        "write manifest /etc/kubernetes/manifests/a.yaml: its pod is to read a changed file",
+    ];
+    bench.check(1, &pods(), Acceptance::Recorded, &steps);
+    for interrupted_after in 1..4 {
+        let steps = bench.plan(&desired(1, pods(), Acceptance::Recorded)).steps;
+        bench.apply(&steps[..interrupted_after.min(steps.len())]);
+        restarts::settle(&bench.host, &node, |_| true);
+    }
+    bench.apply(&bench.plan(&desired(1, pods(), Acceptance::Recorded)).steps);
+    assert_ne!(uid(&bench, "a"), before.0);
+    assert_eq!(uid(&bench, "b"), before.1);
+    // Done, whether anybody has noticed or not.
+    bench.check(1, &pods(), Acceptance::Recorded, &[]);
+    restarts::settle(&bench.host, &node, |_| true);
+    assert!(restarts::pending(&bench.host).is_empty());
 }
 
 #[test]
