@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{bench, build_image, butane, fuzz, generate, peers, pods, test};
+use crate::{bench, build_image, bundle, butane, fuzz, generate, lab, peers, pods, test, vault};
 
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
@@ -38,6 +38,12 @@ pub(crate) enum BuildVerb {
     Butane(butane::Arguments),
     /// Check static pods, or make them of what Podman runs.
     Pods(pods::Arguments),
+    /// Set up Vault for a cluster, make first secrets, replace authorities.
+    Vault(vault::Arguments),
+    /// Make, check, compare, sign and push what a cluster is to run.
+    Bundle(bundle::Arguments),
+    /// Show the product on this machine: three nodes in namespaces, with everything around them.
+    Lab(lab::Arguments),
 }
 
 /// What keeps the project in order.
@@ -114,6 +120,9 @@ mod tests {
               build-image   Compile a cluster.yaml into Ignition configs, an OS image and PXE files
               butane        Compile Butane configs into an Ignition config, or into a MachineConfig for openshift
               pods          Check static pods, or make them of what Podman runs
+              vault         Set up Vault for a cluster, make first secrets, replace authorities
+              bundle        Make, check, compare, sign and push what a cluster is to run
+              lab           Show the product on this machine: three nodes in namespaces, with everything around them
 
             Chores:
               peers         Install or build the real programs that tests run against ours

@@ -4,12 +4,15 @@
 
 mod bench;
 mod build_image;
+mod bundle;
 mod butane;
 mod checkout;
 mod cli;
 mod command;
+mod findings;
 mod fuzz;
 mod generate;
+mod lab;
 mod output;
 mod peers;
 mod pods;
@@ -17,6 +20,7 @@ mod progress;
 mod source;
 mod table;
 mod test;
+mod vault;
 mod visible;
 
 use std::process::ExitCode;
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
         }
         cli::Verb::Build(cli::BuildVerb::Butane(arguments)) => butane::run(&arguments, &progress),
         cli::Verb::Build(cli::BuildVerb::Pods(arguments)) => pods::run(&arguments),
+        cli::Verb::Build(cli::BuildVerb::Vault(arguments)) => vault::run(&arguments, &progress),
+        cli::Verb::Build(cli::BuildVerb::Bundle(arguments)) => bundle::run(&arguments, &progress),
+        cli::Verb::Build(cli::BuildVerb::Lab(arguments)) => lab::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Peers(arguments)) => peers::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Test(arguments)) => test::run(&arguments, &progress),
         cli::Verb::Chore(cli::ChoreVerb::Bench(arguments)) => bench::run(&arguments, &progress),
@@ -46,10 +53,7 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        output::say(format_args!("error: {error}"));
-        for cause in error.chain().skip(1) {
-            output::say(format_args!("  caused by: {cause}"));
-        }
+        output::say(output::explained(&error));
         ExitCode::from(FAILED)
     })
 }

@@ -3,7 +3,8 @@
 //! The macros of the standard library panic when they cannot print. Here a reader that has gone is no error, and a full
 //! disk is one.
 
-use std::fmt::Display;
+use std::error::Error;
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -26,6 +27,37 @@ pub(crate) enum Readers {
     Some,
     /// Nobody reads any more, as of the pipe in `… | head -1`.
     None,
+}
+
+/// An error with what to do about it, which is shown below all causes.
+#[derive(Debug)]
+pub(crate) struct Hinted {
+    pub(crate) error: anyhow::Error,
+    pub(crate) hint: &'static str,
+}
+
+impl Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Hinted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// An error as people see it: what failed, why, and what to do.
+pub(crate) fn explained(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  caused by: {cause}"));
+    }
+    for Hinted { hint, .. } in error.chain().filter_map(|one| one.downcast_ref()) {
+        text.push_str(&format!("\nhint: {hint}"));
+    }
+    text
 }
 
 /// Prints `text`. The verb has done its work by then, so that it ends as usual when nobody reads.
@@ -68,6 +100,15 @@ fn readers(written: io::Result<()>) -> Result<Readers> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_come_last() {
+        let cause = anyhow::Error::from(io::Error::other("it is torn")).context("cannot read `a`");
+        let hinted = Hinted { error: cause, hint: "make another one" };
+        let error = anyhow::Error::from(hinted).context("cannot use `a`");
+        let text = "error: cannot use `a`\n  caused by: cannot read `a`\n  caused by: it is torn\nhint: make another one";
+        assert_eq!(explained(&error), text);
+    }
 
     #[test]
     fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one() {

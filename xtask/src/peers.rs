@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use e2e::cache;
-use e2e::peers::table::{Source, SystemPackage};
+use e2e::peers::spec::{Source, SystemPackage};
 use e2e::peers::{PEERS, PeerSpec};
 use serde::Serialize;
 

@@ -1,10 +1,11 @@
 //! `test`: every check and test of the project, and which real programs it ran against.
 
 mod count;
+mod suites;
 mod summary;
 
 use std::env;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -19,9 +20,10 @@ use crate::output::{self, Readers};
 use crate::progress::Progress;
 use crate::{FAILED, command, peers};
 use count::Counts;
+use suites::{Suite, What};
 
 /// First the style (`cargo fmt`, `cargo clippy`), generated files and the dependencies (`cargo deny`), then every test
-/// of the workspace.
+/// of the workspace: two test programs at a time, those that take long first. What one prints is shown when it ends.
 /// All of it runs even when something fails, so that one run shows every finding.
 ///
 /// It ends with a table of the real programs (peers) that tests ran against, and the line `N passed, N failed, N
@@ -135,38 +137,69 @@ fn run_tests(
     agent: &Path,
     progress: &Progress,
 ) -> Result<(Counts, Vec<Event>)> {
-    progress.step("testing: cargo test --workspace");
     let report = tempfile::NamedTempFile::new()?;
-    let mut test = cargo();
-    test.current_dir(checkout).stdin(Stdio::null()).stdout(Stdio::piped());
-    test.args(["test", "--workspace", "--no-fail-fast"]).args(quiet(progress)).arg("--");
-    test.arg(if std::io::stdout().is_terminal() { "--color=always" } else { "--color=never" });
-    // One line per test, also with `--quiet`: names of failed tests are read off them.
-    test.arg("--format=pretty").args(&arguments.filters);
-    test.env(report::VARIABLE, report.path());
-    test.env(programs::AGENT_VARIABLE, agent);
-    test.env(programs::XTASK_VARIABLE, env::current_exe()?);
-    if arguments.require_peers {
-        test.env(REQUIRE_VARIABLE, "1");
-    }
-    let mut child = test.spawn().context("cannot start cargo")?;
     let mut counts = Counts::default();
-    let output = child.stdout.take().expect("standard output is piped");
-    let mut lines = BufReader::new(output);
-    let mut line = Vec::new();
-    // Tests may print anything: bytes go through as they are.
-    let mut shown = Ok(Readers::Some);
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        // Cargo is heard to the end in any case: nobody else waits for it.
-        if matches!(shown, Ok(Readers::Some)) {
-            shown = output::write(|out| out.write_all(&line));
+    let Some(messages) = build(checkout, progress)? else {
+        counts.is_incomplete = true;
+        return Ok((counts, Vec::new()));
+    };
+    let xtask = env::current_exe()?;
+    let prepare = |suite: &Suite| {
+        let mut test = match &suite.what {
+            What::Program { program, folder } => {
+                let mut test = Command::new(program);
+                // As cargo does it.
+                test.current_dir(folder).env("CARGO_MANIFEST_DIR", folder);
+                test
+            }
+            What::Examples => {
+                let mut test = cargo();
+                test.current_dir(checkout).args(["test", "--workspace", "--doc"]);
+                test.args(quiet(progress)).arg("--");
+                test
+            }
+        };
+        test.arg(if std::io::stdout().is_terminal() { "--color=always" } else { "--color=never" });
+        // One line per test: names of failed tests are read off them.
+        test.arg("--format=pretty").args(&arguments.filters);
+        test.env(report::VARIABLE, report.path());
+        test.env(programs::AGENT_VARIABLE, agent);
+        test.env(programs::XTASK_VARIABLE, &xtask);
+        if arguments.require_peers {
+            test.env(REQUIRE_VARIABLE, "1");
         }
-        counts.read(&String::from_utf8_lossy(&line));
-        line.clear();
-    }
-    counts.is_incomplete = !child.wait()?.success() && counts.failed == 0;
-    shown?;
+        test
+    };
+    let mut readers = Readers::Some;
+    suites::run(suites::all(&messages)?, progress, prepare, |finished| {
+        let before = counts.failed;
+        String::from_utf8_lossy(&finished.output).lines().for_each(|line| counts.read(line));
+        counts.is_incomplete |= !finished.status.success() && counts.failed == before;
+        let seconds = finished.took.as_secs();
+        progress.step(format!("tested: {} in {seconds} s ({})", finished.name, finished.status));
+        // Tests may print anything: bytes go through as they are. Without readers the tests still count.
+        if matches!(readers, Readers::Some) {
+            readers = output::write(|out| {
+                writeln!(out, "\n{}:", finished.name)?;
+                out.write_all(&finished.output)
+            })?;
+        }
+        Ok(())
+    })?;
     let text = std::fs::read_to_string(report.path())?;
     let events = report::parse(&text).context("a test wrote a report that cannot be read")?;
     Ok((counts, events))
+}
+
+/// Builds every test, before any of them runs beside others and wants its time. What cargo says about it; none when that
+/// did not work.
+fn build(checkout: &Path, progress: &Progress) -> Result<Option<String>> {
+    let mut build = cargo();
+    build.args(["test", "--workspace", "--no-run"]).args(quiet(progress));
+    build.arg("--message-format=json-render-diagnostics");
+    progress.step(format!("building: {}", command::line(&build)));
+    build.current_dir(checkout).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = build.output().context("cannot start cargo")?;
+    let messages = || String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(output.status.success().then(messages))
 }

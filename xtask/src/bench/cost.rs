@@ -3,14 +3,20 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::getuid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use wait4::Wait4;
+
+/// How long a program may take before the measurement gives up.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +61,40 @@ fn run(command: &mut Command) -> Result<Cost> {
     let child = command.stdin(Stdio::null()).spawn();
     let mut child =
         child.with_context(|| format!("cannot start `{}`", crate::command::line(command)))?;
+    let limit = Limit::of(&child)?;
     let used = child.wait4()?;
     let wall = start.elapsed();
+    if limit.was_reached() {
+        bail!("`{}` did not end in {} s", crate::command::line(command), LIMIT.as_secs());
+    }
     if !used.status.success() {
         bail!("`{}` failed", crate::command::line(command));
     }
     Ok(Cost { wall, cpu: used.rusage.utime + used.rusage.stime, peak: used.rusage.maxrss })
+}
+
+/// Ends a program that takes too long.
+struct Limit {
+    has_ended: Sender<()>,
+    watch: JoinHandle<bool>,
+}
+
+impl Limit {
+    fn of(child: &Child) -> Result<Limit> {
+        // Unlike its number, which another process may have a moment later, this is the program itself.
+        let program = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let (has_ended, end) = channel();
+        let watch = thread::spawn(move || {
+            let is_late = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            is_late && pidfd_send_signal(&program, Signal::KILL).is_ok()
+        });
+        Ok(Limit { has_ended, watch })
+    }
+
+    fn was_reached(self) -> bool {
+        drop(self.has_ended);
+        self.watch.join().unwrap_or(false)
+    }
 }
 
 /// Measures work of this process itself.

@@ -1,11 +1,14 @@
 //! `bench`: how long our programs take, beside the real program for the same job where there is one.
 //!
 //! Figures are for people: nothing fails for being slow. Each subject is a file: [`image`], [`agent`], [`butane`],
-//! [`virtual_address`], [`pods`].
+//! [`virtual_address`], [`pods`], [`hand_off`]; [`certificates`] belongs to the agent, [`bundle`] to the hand-off.
 
 mod agent;
+mod bundle;
 mod butane;
+mod certificates;
 mod cost;
+mod hand_off;
 mod image;
 mod inputs;
 mod pods;
@@ -38,7 +41,7 @@ pub(crate) struct Arguments {
 enum Subject {
     /// Building the lab's image, and an image with the agent, which umoci builds too.
     Image,
-    /// The agent on a node of the lab.
+    /// The agent on a node of the lab, and with ten certificates from a real Vault beside OpenBao's agent.
     Agent,
     /// Compiling Butane configs, which the reference compiles too, and the nodes of a large cluster.
     Butane,
@@ -46,6 +49,8 @@ enum Subject {
     VirtualAddress,
     /// Changing a pod, beside the kubelet's own way, and a new config under load. Needs root.
     Pods,
+    /// A node that joins a cluster, and a bundle of five hundred objects, which `kubectl` applies too. Needs root.
+    HandOff,
 }
 
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode> {
@@ -59,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             Subject::Butane => butane::run(arguments.runs, progress)?,
             Subject::VirtualAddress => virtual_address::run(arguments.runs, progress)?,
             Subject::Pods => pods::run(arguments.runs, progress)?,
+            Subject::HandOff => hand_off::run(arguments.runs, progress)?,
         }
     }
     Ok(ExitCode::SUCCESS)

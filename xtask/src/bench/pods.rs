@@ -53,8 +53,7 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
             }
             Ok(())
         })?;
-        requests.answered += seen.answered;
-        requests.lost += seen.lost;
+        requests.add(seen);
     }
 
     node.machine.output(&["systemctl", "stop", AGENT])?;
@@ -77,11 +76,12 @@ pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
          ratio of the medians: {:.2}\n",
         ours.median.as_secs_f64() / theirs.median.as_secs_f64(),
     ))?;
-    let all = requests.answered + requests.lost;
+    let lost = requests.lost();
+    let all = requests.answered + lost;
     output::print(format_args!(
-        "{reloads} new configs under load: {} of {all} requests lost, {:.6} of all\n",
-        requests.lost,
-        requests.lost as f64 / all.max(1) as f64,
+        "{reloads} new configs under load: {lost} of {all} requests lost, {:.6} of all; {} answered after more than 10 s\n",
+        lost as f64 / all.max(1) as f64,
+        requests.late,
     ))
 }
 

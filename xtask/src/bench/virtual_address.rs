@@ -25,6 +25,7 @@ const EVENTS: [(Event, &str, Option<Duration>); 5] = [
 /// Measures and prints: the worst of `runs`, since that is what somebody is woken for.
 pub(super) fn run(runs: u16, progress: &Progress) -> Result<()> {
     let program = agent::build(progress)?;
+    progress.step("making the images of the pods");
     let yard = Yard::of(std::env::current_exe()?, program.into_std_path_buf())
         .context("a program is missing: `cargo xtask peers` gets it")?;
     let haproxy = peer("haproxy").context("haproxy is missing: `cargo xtask peers` gets it")?;

@@ -10,16 +10,19 @@ mod checks;
 mod components;
 mod dist;
 mod foreign;
+mod hosts;
 pub(crate) mod nodes;
 mod pods;
 mod preload;
 pub(crate) mod prepare;
+pub(crate) mod rewrite;
 mod shipped;
 mod stage;
 mod summary;
 mod target;
+mod templates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -153,6 +156,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if !report.is_empty() {
         say(&report);
     }
+    let mut ignition = BTreeSet::new();
     let built = match (compiled, old) {
         (None, Some(old)) if old.has_image_of(&spec) => old.keep(Some(inputs))?,
         (compiled, old) => {
@@ -160,6 +164,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             let Some((documents, inputs)) = compiled.or_else(|| compile(&mut report)) else {
                 return Ok(refuse(&report));
             };
+            ignition = hosts::laid_by_ignition(&documents);
             let wanted = Wanted { spec: &spec, documents: &documents, inputs };
             match dist::build(&dist, wanted, old, arguments.force, progress) {
                 Ok(built) => built,
@@ -170,6 +175,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if let Some(composed) = &built.composed {
         let mut report = Report::new(cluster_file.as_str());
         checks::has_kubelet(composed, &cluster, &mut report);
+        hosts::can_pods_start(composed, &cluster, folder, &ignition, &mut report);
         if !report.is_empty() {
             say(&report);
         }

@@ -7,7 +7,7 @@ use basalt_model::report::Report;
 use camino::Utf8Path;
 
 use super::additions::Additions;
-use super::{base, components, pods};
+use super::{base, components, pods, templates};
 use crate::source;
 
 /// Where pods are unless the cluster's file says otherwise.
@@ -26,7 +26,11 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(file: &Utf8Path, bytes: &[u8], folder: &Utf8Path) -> (Prepared, Report) {
     let mut text = |name: &RelativePath| source::text(folder, name);
     let reading = Reading::with(file.as_str(), bytes, &mut text);
-    let Reading { mut cluster, mut report, butane, image, pods: own } = reading;
+    let Reading { mut cluster, mut report, butane, image, templates, pods: own } = reading;
+    for template in &templates {
+        templates::check(template, &mut report);
+    }
+    cluster = cluster.filter(|_| !report.has_errors());
     for pod in &own {
         // What is wrong with the file itself is told here, with its place. Nodes would tell it once more.
         if !pods::is_fine(folder.join(pod.source.as_str()).as_str(), pod, &mut report) {
@@ -87,13 +91,19 @@ mod tests {
         );
         check(
             &[("source: pods/exporter.conf", "source: pods/none.conf")],
-            &["f:159:17: pods[0].files[0].source: cannot read `"],
+            &["f:160:17: pods[0].files[0].source: cannot read `"],
         );
         check(
             &[("  - name: exporter\n    manifest", "  - name: another\n    manifest")],
             &[
                 "f:1:1: pods/exporter.yaml: metadata.name: the pod is called `exporter` here and `another` in the cluster (on `n1`, `n2` and `n3`)",
             ],
+        );
+        let secret = "  secrets:\n  - name: password\n    roles: [controller]\n    destination: /etc/password/file\n    \
+            template: |\n      a\n      {{ kv('secret', 'x').y }\n";
+        check(
+            &[("  certificates:\n", &format!("{secret}  certificates:\n"))],
+            &["vault.secrets[0].template: line 2: syntax error: "],
         );
         check(&[("[butane/all.bu]", "[butane/none.bu]")], &["f:26:10: butane[0]: cannot read `"]);
         check(

@@ -13,13 +13,14 @@ macro_rules! shipped {
 }
 
 /// What the agent comes with.
-const AGENT: [(&str, &str); 6] = shipped! {
+const AGENT: [(&str, &str); 7] = shipped! {
     "usr/lib/systemd/system/basalt-agent.service": "basalt-agent.service",
     "usr/lib/systemd/system/basalt-images.service": "images/basalt-images.service",
     "usr/lib/systemd/system/basalt-images.timer": "images/basalt-images.timer",
     "usr/lib/sysusers.d/basalt.conf": "basalt.sysusers",
     "usr/lib/tmpfiles.d/basalt.conf": "basalt.tmpfiles",
     "usr/lib/basalt/agent.conf.d/10-defaults.json": "agent.conf.d/10-defaults.json",
+    "usr/share/basalt/prometheus/basalt-alerts.yaml": "metrics/basalt-alerts.yaml",
 };
 
 /// What makes a kubelet and a containerd those of a node.

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use e2e::peers::PeerSpec;
-use e2e::peers::table::CrateProgram;
+use e2e::peers::spec::CrateProgram;
 
 use super::entry;
 use crate::checkout::cargo;

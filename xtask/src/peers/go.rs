@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use e2e::peers::PeerSpec;
-use e2e::peers::table::{GoProgram, SystemPackage};
+use e2e::peers::spec::{GoProgram, SystemPackage};
 
 use super::system::Packages;
 use super::{Missing, entry};
@@ -15,6 +15,10 @@ use crate::progress::Progress;
 
 /// From this one on, Go fetches the toolchain that a go.mod asks for by itself, so that it may be older than that.
 const OLDEST_GO: u32 = 21;
+
+/// Parts that some modules leave out when told so; to all others these words mean nothing. With them, containers/image
+/// needs no C libraries.
+const TAGS: &str = "containers_image_openpgp,exclude_graphdriver_btrfs";
 
 /// The packages with headers that the build needs and this machine lacks.
 pub(super) fn missing_headers(program: &GoProgram) -> Vec<SystemPackage> {
@@ -46,6 +50,7 @@ pub(super) fn build(
         let mut go = Command::new("go");
         go.current_dir(module.path()).env("CGO_ENABLED", cgo);
         go.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+        go.arg(format!("-tags={TAGS}"));
         go.arg(format!("-ldflags=-s -w {}", program.ldflags));
         go.arg("-o").arg(folder.join(peer.name)).arg(program.package);
         run(&mut go).map(drop)

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use e2e::peers::table::SystemPackage;
+use e2e::peers::spec::SystemPackage;
 
 use crate::command::run;
 use crate::progress::Progress;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use e2e::peers::PeerSpec;
-use e2e::peers::table::{SystemPackage, TreeSpec};
+use e2e::peers::spec::{SystemPackage, TreeSpec};
 
 use super::system::Packages;
 use super::{Missing, entry};

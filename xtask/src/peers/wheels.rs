@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use e2e::peers::PeerSpec;
-use e2e::peers::table::{SystemPackage, WheelProgram};
+use e2e::peers::spec::{SystemPackage, WheelProgram};
 
 use super::entry;
 use crate::command::run;

@@ -1,11 +1,10 @@
 //! What a root folder has of what manifests ask for.
 
 use std::collections::BTreeSet;
-use std::fs::{self, FileType};
-use std::os::unix::fs::FileTypeExt;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use basalt_static_pods::lint::policy::{HostPath, HostPathKind};
+use basalt_static_pods::lint::policy::HostPath;
 use basalt_static_pods::lint::{Asked, Host};
 
 /// How many links are followed, as in Linux.
@@ -26,7 +25,7 @@ pub(super) fn look(root: Option<&Path>, images: &[String], asked: &Asked) -> Opt
 fn at(root: &Path, path: &str) -> HostPath {
     let Some(found) = resolve(root, Path::new(path)) else { return HostPath::Missing };
     match fs::symlink_metadata(&found) {
-        Ok(metadata) => HostPath::Found { kind: kind(metadata.file_type()), label: label(&found) },
+        Ok(metadata) => HostPath::Found { kind: metadata.file_type().into(), label: label(&found) },
         Err(_) => HostPath::Missing,
     }
 }
@@ -65,22 +64,6 @@ fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     Some(root.join(inside))
 }
 
-fn kind(file: FileType) -> HostPathKind {
-    if file.is_dir() {
-        HostPathKind::Folder
-    } else if file.is_file() {
-        HostPathKind::File
-    } else if file.is_socket() {
-        HostPathKind::Socket
-    } else if file.is_char_device() {
-        HostPathKind::CharDevice
-    } else if file.is_block_device() {
-        HostPathKind::BlockDevice
-    } else {
-        HostPathKind::Other
-    }
-}
-
 /// The label that SELinux goes by; without SELinux there is none.
 fn label(path: &Path) -> Option<String> {
     let mut bytes = vec![0; 256];
@@ -93,6 +76,8 @@ fn label(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use basalt_static_pods::lint::policy::HostPathKind;
 
     use super::*;
 

@@ -1,21 +1,23 @@
 //! `cargo xtask pods import`: reads Podman's files, writes manifests.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use basalt_static_pods::import::{self, Fate, Imported, Note, Reference, Source};
+use basalt_model::yaml::print::print;
+use basalt_static_pods::import::{
+    self, CarriedFile, Fate, Imported, ImportedPod, Note, Reference, Source,
+};
 use serde::Serialize;
 
+use super::sources::{self, Found, text};
 use crate::FAILED;
 use crate::output;
 use crate::visible::visible;
-
-/// The most that is read of one file, in bytes.
-const MAX_BYTES: u64 = 8 << 20;
 
 /// The mode of what is written, before the umask.
 const MODE: u32 = 0o644;
@@ -26,15 +28,17 @@ const MANIFESTS: &str = "pods";
 /// The file with what the cluster.yaml has to say.
 const SNIPPET: &str = "cluster-pods.yaml";
 
-/// Endings of units that are read of a folder.
-const UNITS: [&str; 8] =
-    ["container", "pod", "volume", "network", "kube", "image", "build", "service"];
-
 /// Turn what Podman runs into static pods for a cluster.yaml.
 ///
 /// Reads quadlets (.container, .pod, .volume, with drop-ins), systemd units that run podman (also those of `podman
 /// generate systemd`) and compose files (.yaml), all of them together. Each pod becomes a manifest that `pods lint`
 /// takes, and the key `pods` names them for the cluster.yaml.
+///
+/// Compose files of one folder are one project, as for `docker compose`: later ones are merged over earlier ones, and
+/// what they include and extend is read, too. Of a folder, or of a `compose.yaml` that is named alone, that file is
+/// taken and the `compose.override.yaml` beside it, or else the files that `COMPOSE_FILE` in the `.env` beside them names;
+/// give all files by name where a project is made of others. `COMPOSE_PROFILES` there says which services with profiles
+/// become pods.
 ///
 /// A static pod of a standalone node has the host's network, starts in no order and runs nothing on the host, so not
 /// everything can be carried. The report says what became of every key: `changed` (nearly the same), `lost` (the pod
@@ -54,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Write manifests to DIR/pods and the snippet to DIR/cluster-pods.yaml.
+    /// Write manifests and the files they mount to DIR/pods, and the snippet to DIR/cluster-pods.yaml.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 
@@ -86,20 +90,22 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut texts = Vec::new();
-    let mut passed_over = Vec::new();
-    for path in &arguments.files {
-        collect(path, true, &mut texts, &mut passed_over)?;
-    }
-    for path in &passed_over {
-        output::say(format_args!("passed over: {}", visible(&path.display().to_string())));
-    }
+    let Found { texts, passed_over } = sources::collect(&arguments.files)?;
     if texts.is_empty() {
         bail!("there is nothing to import: no quadlet, no unit, no compose file");
     }
     let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
-    let mut read = |reference: Reference<'_>| referred(&arguments.root, reference);
+    let mut also_read = BTreeSet::new();
+    let mut read = |reference: Reference<'_>| {
+        let path = referred(&arguments.root, reference);
+        let text = text(&path).map_err(|error| error.to_string());
+        also_read.insert(path);
+        text
+    };
     let imported = import::import(&sources, &mut read);
+    for path in passed_over.iter().filter(|path| !also_read.contains(*path)) {
+        output::say(format_args!("passed over: {}", visible(&path.display().to_string())));
+    }
     if !imported.is_refused() {
         match &arguments.output {
             Some(folder) => write(folder, arguments, &imported)?,
@@ -117,100 +123,24 @@ fn status(imported: &Imported, strict: bool) -> ExitCode {
     if worst >= least { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
 }
 
-/// Reads a file, or what there is in a folder and in folders of drop-ins below it.
-fn collect(
-    path: &Path,
-    is_named: bool,
-    texts: &mut Vec<(String, String)>,
-    passed_over: &mut Vec<PathBuf>,
-) -> Result<()> {
-    let name = path.display().to_string();
-    let shown = visible(&name);
-    let metadata = fs::metadata(path).with_context(|| format!("cannot look at `{shown}`"))?;
-    // A link to a folder may lead round in circles.
-    if metadata.is_dir() && !is_named && path.is_symlink() {
-        passed_over.push(path.to_owned());
-        return Ok(());
-    }
-    if metadata.is_dir() {
-        let read = || format!("cannot read the folder `{shown}`");
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(path).with_context(read)? {
-            inside.push(entry.with_context(read)?.path());
-        }
-        inside.sort();
-        return inside.iter().try_for_each(|path| collect(path, false, texts, passed_over));
-    }
-    if !is_named && !is_wanted(path) {
-        passed_over.push(path.to_owned());
-        return Ok(());
-    }
-    let text = text(path).with_context(|| format!("cannot read `{shown}`"))?;
-    // A folder of units has others, too.
-    if !is_named
-        && name.ends_with(".service")
-        && !text.contains("podman")
-        && !text.contains("docker")
-    {
-        passed_over.push(path.to_owned());
-        return Ok(());
-    }
-    texts.push((name.clone(), text));
-    if is_named {
-        return drop_ins(path, texts, passed_over);
-    }
-    Ok(())
-}
-
-/// Whether a file of a folder is by its name something that is imported.
-fn is_wanted(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let folder = path.parent().and_then(Path::extension).and_then(|ending| ending.to_str());
-    match ending {
-        "conf" => folder == Some("d"),
-        "yaml" | "yml" => stem.split('.').next().is_some_and(|stem| stem.ends_with("compose")),
-        ending => UNITS.contains(&ending),
-    }
-}
-
-/// The drop-ins of a file that was named itself.
-fn drop_ins(
-    path: &Path,
-    texts: &mut Vec<(String, String)>,
-    passed_over: &mut Vec<PathBuf>,
-) -> Result<()> {
-    let mut folder = path.as_os_str().to_owned();
-    folder.push(".d");
-    let folder = PathBuf::from(folder);
-    if folder.is_dir() { collect(&folder, false, texts, passed_over) } else { Ok(()) }
-}
-
-fn text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let mut file = File::open(path)?.take(MAX_BYTES + 1);
-    file.read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 8 MiB, which none of these files is"));
-    }
-    Ok(text)
-}
-
-/// A file that another one refers to.
-fn referred(root: &Path, reference: Reference<'_>) -> Result<String, String> {
+/// Where the file is that another one refers to.
+fn referred(root: &Path, reference: Reference<'_>) -> PathBuf {
     let written = Path::new(reference.path);
-    let path = match written.strip_prefix("/") {
+    match written.strip_prefix("/") {
         Ok(inside) => root.join(inside),
         Err(_) => Path::new(reference.from).parent().unwrap_or(Path::new("")).join(written),
-    };
-    text(&path).map_err(|error| error.to_string())
+    }
 }
 
 /// All documents of a stream: the snippet, then the manifests.
 fn stream(imported: &Imported, roles: &[String]) -> String {
     let mut stream = format!("# {SNIPPET}\n{}", imported.snippet.to_yaml(MANIFESTS, roles));
-    for pod in &imported.pods {
-        stream.push_str(&format!("---\n# {MANIFESTS}/{}.yaml\n{}", pod.name, pod.manifest));
+    for ImportedPod { name, manifest, files } in &imported.pods {
+        stream.push_str(&format!("---\n# {MANIFESTS}/{name}.yaml\n{manifest}"));
+        for CarriedFile { name: file, contents, .. } in files {
+            let text = print(&contents.as_str().into());
+            stream.push_str(&format!("---\n# {MANIFESTS}/{name}/{file}, as a text\n{text}"));
+        }
     }
     stream
 }
@@ -220,8 +150,10 @@ fn write(folder: &Path, arguments: &Arguments, imported: &Imported) -> Result<()
     let manifests = folder.join(MANIFESTS);
     let mut files =
         vec![(folder.join(SNIPPET), imported.snippet.to_yaml(MANIFESTS, &arguments.roles))];
-    for pod in &imported.pods {
-        files.push((manifests.join(format!("{}.yaml", pod.name)), pod.manifest.clone()));
+    for ImportedPod { name, manifest, files: own } in &imported.pods {
+        files.push((manifests.join(format!("{name}.yaml")), manifest.clone()));
+        let path = |file: &CarriedFile| manifests.join(name).join(&file.name);
+        files.extend(own.iter().map(|file| (path(file), file.contents.clone())));
     }
     let is_there = |(path, _): &&(PathBuf, String)| fs::symlink_metadata(path).is_ok();
     if let Some((path, _)) = files.iter().find(is_there).filter(|_| !arguments.force) {
@@ -230,11 +162,12 @@ fn write(folder: &Path, arguments: &Arguments, imported: &Imported) -> Result<()
             visible(&path.display().to_string())
         );
     }
-    fs::create_dir_all(&manifests).with_context(|| {
-        format!("cannot make the folder `{}`", visible(&manifests.display().to_string()))
-    })?;
-    // The snippet names the manifests, so it comes last.
+    // The snippet names the others, so it comes last.
     for (path, text) in files.iter().rev() {
+        let folder = path.parent().unwrap_or(&manifests);
+        fs::create_dir_all(folder).with_context(|| {
+            format!("cannot make the folder `{}`", visible(&folder.display().to_string()))
+        })?;
         whole(path, text)
             .with_context(|| format!("cannot write `{}`", visible(&path.display().to_string())))?;
     }
@@ -307,18 +240,23 @@ fn for_people(shown: &[&Note], imported: &Imported) -> String {
     }
     let count = |fate| imported.notes.iter().filter(|note| note.fate == fate).count();
     text.push_str(&format!(
-        "{} pods: {} settings carried, {} changed, {} lost, {} broken",
-        imported.pods.len(),
-        count(Fate::Carried),
+        "{}: {} carried, {} changed, {} lost, {} broken",
+        counted(imported.pods.len(), "pod"),
+        counted(count(Fate::Carried), "setting"),
         count(Fate::Changed),
         count(Fate::Lost),
         count(Fate::Broken),
     ));
     if imported.is_refused() {
-        let errors = count(Fate::Invalid);
-        text.push_str(&format!("; {errors} errors, so that nothing is written"));
+        let errors = counted(count(Fate::Invalid), "error");
+        text.push_str(&format!("; {errors}, so that nothing is written"));
     }
     text
+}
+
+/// `1 pod`, `2 pods`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn row(note: &Note) -> Row<'_> {
@@ -331,26 +269,5 @@ fn row(note: &Note) -> Row<'_> {
         setting,
         message,
         remedy: remedy.as_deref(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_taken_of_a_folder() {
-        for (path, expected) in [
-            ("a/web.container", true),
-            ("a/web.container.d/10.conf", true),
-            ("a/web.conf", false),
-            ("a/compose.yaml", true),
-            ("a/docker-compose.prod.yml", true),
-            ("a/values.yaml", false),
-            ("a/web.timer", false),
-            ("a/README", false),
-        ] {
-            assert_eq!(is_wanted(Path::new(path)), expected, "{path}");
-        }
     }
 }

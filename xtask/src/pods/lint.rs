@@ -1,24 +1,30 @@
 //! `cargo xtask pods lint`: reads manifests, prints findings.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use basalt_butane::Source;
-use basalt_model::report::{Finding, Report, Severity};
+use basalt_model::report::Severity;
 use basalt_static_pods::lint::{self, LintFinding};
-use serde::Serialize;
 
-use super::{host, sarif};
-use crate::FAILED;
-use crate::butane::diagnostics::{self, Form, Style};
+use super::host;
+use crate::findings::{self, Color, Output, Row};
 use crate::visible::visible;
+use crate::{FAILED, output};
 
 /// The most that is read of one file, in bytes: the kubelet reads less.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// Standard input instead of a file.
+const STDIN: &str = "-";
+
+/// What SARIF calls this linter.
+const TOOL: &str = "basalt-pods-lint";
 
 /// Check the manifests of one node's static pods as the kubelet would.
 ///
@@ -30,7 +36,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Manifests, or the folder they are in.
+    /// Manifests, or the folder they are in; `-` is standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -66,76 +72,22 @@ enum Rules {
     Basalt,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For people, with the lines around each place.
-    Text,
-    /// For people and editors: `FILE:LINE:COLUMN: …`, with effect and remedy below.
-    Short,
-    /// One document: an object with `findings`.
-    Json,
-    /// Static Analysis Results Interchange Format 2.1.0.
-    Sarif,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Color {
-    /// On terminals, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl Color {
-    fn is_wanted(self) -> bool {
-        match self {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal(),
-        }
-    }
-}
-
-/// A finding, as it is printed for programs.
-#[derive(Debug, Serialize)]
-struct Row<'f> {
-    /// `error` or `warning`.
-    severity: &'static str,
-    rule: &'static str,
-    file: &'f str,
-    /// Counts from 1.
-    line: u32,
-    /// Counts from 1, in characters.
-    column: u32,
-    /// The field; empty for the whole file.
-    path: &'f str,
-    message: &'f str,
-    /// What the kubelet would do.
-    effect: &'static str,
-    remedy: &'f str,
-}
-
-/// The document of `--output json`.
-#[derive(Debug, Serialize)]
-struct Document<'f> {
-    schema: u32,
-    errors: usize,
-    warnings: usize,
-    findings: Vec<Row<'f>>,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut findings = Vec::new();
     let mut texts = Vec::new();
+    let mut is_whole = true;
     for path in expanded(&arguments.files)? {
         let name = path.display().to_string();
-        match read(&path)? {
-            Entry::Text(bytes) => texts.push((name, bytes)),
-            Entry::Pipe => findings.push(lint::pipe(&name)),
+        match read(&path) {
+            Ok(Entry::Text(bytes)) => texts.push((name, bytes)),
+            Ok(Entry::Pipe) => findings.push(lint::pipe(&name)),
             // The kubelet passes over folders, and so do we.
-            Entry::Folder => {}
+            Ok(Entry::Folder) => {}
+            // What is wrong with the others is said all the same.
+            Err(error) => {
+                is_whole = false;
+                output::say(format_args!("error: {error:#}"));
+            }
         }
     }
     let files: Vec<_> =
@@ -147,27 +99,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Rules::Basalt => lint::Rules::Basalt(&policy),
     };
     findings.extend(lint::lint(&files, rules));
-    let mut out = io::stdout().lock();
-    match arguments.output {
-        Output::Text => framed(&findings, &files, arguments.color.is_wanted(), &mut out)?,
-        Output::Short => short(&findings, &mut out)?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &document(&findings))?;
-            writeln!(out)?;
-        }
-        Output::Sarif => {
-            serde_json::to_writer_pretty(&mut out, &sarif::document(&findings))?;
-            writeln!(out)?;
-        }
-    }
+    let rows: Vec<Row> = findings.iter().map(row).collect();
+    let sources = sources(&files);
+    let is_colored = arguments.color.is_wanted();
+    output::write(|mut out| {
+        findings::print(&rows, &sources, TOOL, arguments.output, is_colored, &mut out)
+    })?;
     let is_refused = findings.iter().any(|finding| finding.severity() == Severity::Error);
-    Ok(if is_refused { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if is_refused || !is_whole { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// The files, with those in folders in the kubelet's order.
+/// The files, each once, with those in folders in the kubelet's order.
 fn expanded(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in given {
+        if path.as_os_str() == STDIN {
+            files.push(path.clone());
+            continue;
+        }
         if !path.is_dir() {
             files.push(path.clone());
             continue;
@@ -181,6 +130,9 @@ fn expanded(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
         inside.sort();
         files.extend(inside);
     }
+    // A folder and a file of it name one manifest twice. Links are manifests of their own.
+    let mut known = BTreeSet::new();
+    files.retain(|path| known.insert(path::absolute(path).unwrap_or_else(|_| path.clone())));
     Ok(files)
 }
 
@@ -193,6 +145,9 @@ enum Entry {
 fn read(path: &Path) -> Result<Entry> {
     let shown = path.display().to_string();
     let shown = visible(&shown);
+    if path.as_os_str() == STDIN {
+        return contents(io::stdin().lock()).context("cannot read standard input");
+    }
     let metadata = fs::metadata(path).with_context(|| format!("cannot look at `{shown}`"))?;
     if metadata.is_dir() {
         return Ok(Entry::Folder);
@@ -202,76 +157,30 @@ fn read(path: &Path) -> Result<Entry> {
         return Ok(Entry::Pipe);
     }
     let file = File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
+    contents(file).with_context(|| format!("cannot read `{shown}`"))
+}
+
+fn contents(from: impl Read) -> Result<Entry> {
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read `{shown}`"))?;
+    from.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(Entry::Text(bytes))
 }
 
-fn framed(
-    findings: &[LintFinding],
-    files: &[lint::File<'_>],
-    is_colored: bool,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let as_report = |finding: &LintFinding| {
-        let LintFinding { rule, file, place, path, message, effect, remedy } = finding;
-        Finding {
-            severity: finding.severity(),
-            file: file.clone(),
-            place: *place,
-            path: path.clone(),
-            message: format!("{message} [{rule}]; {}", effect.sentence()),
-            hint: Some(remedy.clone()),
-        }
-    };
-    let mut report = Report::new("");
-    report.absorb_once(findings.iter().map(as_report));
-    let sources: Vec<Source<'_>> =
-        files.iter().map(|file| Source { file: file.name, bytes: file.bytes }).collect();
-    diagnostics::print(&report, &sources, Style { form: Form::Framed, is_colored }, out)
+fn sources<'f>(files: &[lint::File<'f>]) -> Vec<Source<'f>> {
+    files.iter().map(|file| Source { file: file.name, bytes: file.bytes }).collect()
 }
 
-fn short(findings: &[LintFinding], out: &mut impl Write) -> io::Result<()> {
-    for finding in findings {
-        for line in finding.to_string().lines() {
-            writeln!(out, "{}", visible(line))?;
-        }
-    }
-    Ok(())
-}
-
-fn document(findings: &[LintFinding]) -> Document<'_> {
-    let count = |severity| findings.iter().filter(|finding| finding.severity() == severity).count();
-    Document {
-        schema: 1,
-        errors: count(Severity::Error),
-        warnings: count(Severity::Warning),
-        findings: findings.iter().map(row).collect(),
-    }
-}
-
-fn row(finding: &LintFinding) -> Row<'_> {
+fn row(finding: &LintFinding) -> Row {
     let LintFinding { rule, file, place, path, message, effect, remedy } = finding;
     Row {
-        severity: word(effect.severity()),
+        severity: effect.severity(),
         rule,
-        file,
-        line: place.line,
-        column: place.column,
-        path,
-        message,
-        effect: effect.sentence(),
-        remedy,
-    }
-}
-
-/// The word for how much a finding weighs.
-pub(super) fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+        file: file.clone(),
+        place: *place,
+        path: path.clone(),
+        message: message.clone(),
+        effect: Some(effect.sentence()),
+        remedy: Some(remedy.clone()),
     }
 }
 
@@ -282,16 +191,32 @@ mod tests {
 
     const MANIFEST: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  hostNetwrk: true\n  containers:\n  - {name: a, image: a}\n";
 
-    fn findings() -> Vec<LintFinding> {
-        let file = lint::File { name: "a.yaml", bytes: MANIFEST.as_bytes() };
-        lint::lint(&[file], lint::Rules::Kubelet)
+    fn printed(output: Output) -> String {
+        let files = [lint::File { name: "a.yaml", bytes: MANIFEST.as_bytes() }];
+        let rows: Vec<Row> = lint::lint(&files, lint::Rules::Kubelet).iter().map(row).collect();
+        let mut out = Vec::new();
+        findings::print(&rows, &sources(&files), TOOL, output, false, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_file_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a.yaml", "b.yaml"].map(|name| folder.path().join(name));
+        for file in [&b, &a] {
+            fs::write(file, MANIFEST).unwrap();
+        }
+        let given = [
+            PathBuf::from(STDIN),
+            b.clone(),
+            folder.path().to_owned(),
+            folder.path().join("./b.yaml"),
+        ];
+        assert_eq!(expanded(&given).unwrap(), [PathBuf::from(STDIN), b, a]);
     }
 
     #[test]
     fn for_people() {
-        let file = lint::File { name: "a.yaml", bytes: MANIFEST.as_bytes() };
-        let mut out = Vec::new();
-        framed(&findings(), &[file], false, &mut out).unwrap();
         expect![[r#"
             error[spec.hostNetwrk]:
               --> a.yaml:5:3
@@ -304,24 +229,21 @@ mod tests {
              7 |   - {name: a, image: a}
                |
                = hint: did you mean `hostNetwork`?
-        "#]].assert_eq(&String::from_utf8(out).unwrap());
-        let mut out = Vec::new();
-        short(&findings(), &mut out).unwrap();
+        "#]].assert_eq(&printed(Output::Text));
         expect![[r#"
             a.yaml:5:3: spec.hostNetwrk: there is no field `hostNetwrk` here [unknown-field]
               effect: the kubelet drops or changes this in silence
               remedy: did you mean `hostNetwork`?
         "#]]
-        .assert_eq(&String::from_utf8(out).unwrap());
+        .assert_eq(&printed(Output::Short));
     }
 
     #[test]
     fn for_programs() {
-        let findings = findings();
-        let document = serde_json::to_value(document(&findings)).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&printed(Output::Json)).unwrap();
         assert_eq!(document["errors"], 1);
         assert_eq!(document["findings"][0]["line"], 5);
-        let sarif = serde_json::to_value(sarif::document(&findings)).unwrap();
+        let sarif: serde_json::Value = serde_json::from_str(&printed(Output::Sarif)).unwrap();
         assert_eq!(sarif["version"], "2.1.0");
         let result = &sarif["runs"][0]["results"][0];
         assert_eq!(result["ruleId"], "unknown-field");

@@ -3,7 +3,7 @@
 mod host;
 mod import;
 mod lint;
-mod sarif;
+mod sources;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,145 @@
+//! The secrets that templates name: a node may read those and no others.
+
+use std::collections::BTreeSet;
+
+/// What was found in templates.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Secrets {
+    /// Mounts of the KV engine's second version.
+    pub(super) kv_mounts: BTreeSet<String>,
+    /// Paths of the API.
+    pub(super) paths: BTreeSet<String>,
+    /// Calls whose path is not written out, as they stand in the template.
+    pub(super) unclear: BTreeSet<String>,
+}
+
+impl Secrets {
+    /// Finds `kv("MOUNT", "PATH")` and `read("PATH")` in the tags of a Jinja template.
+    pub(super) fn find_in_jinja(&mut self, template: &str) {
+        for tag in tags(template, &[("{{", "}}"), ("{%", "%}")]) {
+            for (name, rest) in calls(tag) {
+                let arguments = rest.trim_start().strip_prefix('(').map(literals);
+                match (name, arguments.as_deref()) {
+                    ("kv", Some([mount, path])) if is_plain(mount) && is_plain(path) => {
+                        let mount = mount.trim_matches('/');
+                        self.paths.insert(format!("{mount}/data/{}", path.trim_matches('/')));
+                        self.kv_mounts.insert(mount.to_owned());
+                    }
+                    ("read", Some([path])) if is_plain(path) => {
+                        self.paths.insert(path.trim_matches('/').to_owned());
+                    }
+                    (_, None) => {}
+                    _ => drop(self.unclear.insert(tag.trim().to_owned())),
+                }
+            }
+        }
+    }
+
+    /// Finds `secret "PATH"` in a template of vault-agent.
+    pub(super) fn find_in_vault_agent(&mut self, template: &str) {
+        for tag in tags(template, &[("{{", "}}")]) {
+            for (_, rest) in calls(tag).filter(|(name, _)| *name == "secret") {
+                match literal(rest.trim_start()) {
+                    Some((path, _)) if is_plain(path) => {
+                        self.paths.insert(path.trim_matches('/').to_owned());
+                    }
+                    _ => drop(self.unclear.insert(tag.trim().to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// A path that means itself in a policy, where `*`, `+`, `{{` and quotes mean more.
+fn is_plain(path: &str) -> bool {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "._-/@:=".contains(c);
+    !path.trim_matches('/').is_empty() && path.chars().all(is_fine)
+}
+
+/// What stands between the marks of a template's tags.
+fn tags<'t>(template: &'t str, marks: &[(&str, &str)]) -> Vec<&'t str> {
+    let mut found = Vec::new();
+    let mut rest = template;
+    loop {
+        let starts = marks.iter().filter_map(|mark| Some((rest.find(mark.0)?, *mark)));
+        let Some((at, (open, close))) = starts.min_by_key(|(at, _)| *at) else { return found };
+        let inside = &rest[at + open.len()..];
+        let Some(end) = inside.find(close) else { return found };
+        found.push(&inside[..end]);
+        rest = &inside[end + close.len()..];
+    }
+}
+
+/// The words of a tag that name what reads secrets, each with what follows it.
+fn calls(tag: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = tag.char_indices().filter(move |(at, c)| {
+        is_word(*c) && !tag[..*at].ends_with(|before: char| is_word(before) || before == '.')
+    });
+    starts.filter_map(move |(at, _)| {
+        let word = &tag[at..];
+        let end = word.find(|c: char| !is_word(c)).unwrap_or(word.len());
+        let (name, rest) = word.split_at(end);
+        ["kv", "read", "secret"].contains(&name).then_some((name, rest))
+    })
+}
+
+/// The string literals of an argument list up to its end; none when there is anything else among them.
+fn literals(arguments: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = arguments.trim_start();
+    loop {
+        let Some((text, after)) = literal(rest) else { return Vec::new() };
+        found.push(text);
+        let after = after.trim_start();
+        match (after.strip_prefix(','), after.starts_with(')')) {
+            (Some(more), _) => rest = more.trim_start(),
+            (None, true) => return found,
+            (None, false) => return Vec::new(),
+        }
+    }
+}
+
+/// A string literal at the start, and what follows it.
+fn literal(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|c| "\"'`".contains(*c))?;
+    text[1..].split_once(quote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(template: &str, paths: &[&str], mounts: &[&str], unclear: usize) {
+        let mut found = Secrets::default();
+        found.find_in_jinja(template);
+        assert_eq!(found.paths.iter().map(String::as_str).collect::<Vec<_>>(), paths);
+        assert_eq!(found.kv_mounts.iter().map(String::as_str).collect::<Vec<_>>(), mounts);
+        assert_eq!(found.unclear.len(), unclear, "{:?}", found.unclear);
+    }
+
+    #[test]
+    fn jinja() {
+        check("{{ kv(\"secret\", \"lab/db\").password }}", &["secret/data/lab/db"], &["secret"], 0);
+        check("{%- set a = kv( 'a/b' , 'c' ) -%}{{a.x}}", &["a/b/data/c"], &["a/b"], 0);
+        check("{{ read(\"db/creds/x\").user }} {{ read('y') }}", &["db/creds/x", "y"], &[], 0);
+        check("read(\"a\") {{ x.read(\"b\") }} {{ thread(\"c\") }} {# kv('d','e') #}", &[], &[], 0);
+        check("{{ kv(\"secret\", name) }}", &[], &[], 1);
+        check("{{ kv(\"secret\", \"a/\" ~ b) }}", &[], &[], 1);
+        check("{{ read(\"secret/*\") }}", &[], &[], 1);
+        check("{{ read(\"unfinished", &[], &[], 0);
+        check("{{ read", &[], &[], 0);
+    }
+
+    #[test]
+    fn vault_agent() {
+        let mut found = Secrets::default();
+        found.find_in_vault_agent(
+            "{{ with secret \"kv/data/lab/registry\" -}}{{ .Data.data.auth }}{{- end }}{{ with secret (printf \"x\") }}",
+        );
+        assert_eq!(found.paths.iter().collect::<Vec<_>>(), ["kv/data/lab/registry"]);
+        assert_eq!(found.unclear.len(), 1);
+        assert!(found.kv_mounts.is_empty());
+    }
+}
