@@ -4,11 +4,15 @@
 //! made from, so they are never changed, only added.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+/// Pause between looks for a free place.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The cache folder: `$BASALT_CACHE`, else `$XDG_CACHE_HOME/basalt`, else `~/.cache/basalt`. It may not exist yet.
 pub fn folder() -> PathBuf {
@@ -37,6 +41,29 @@ pub fn lock(name: &str) -> io::Result<File> {
     Ok(file)
 }
 
+/// Waits for one of `places` that the name has in the cache folder, and holds it as [`lock`] does: so many may have it at
+/// once, of this process and others.
+///
+/// # Errors
+/// When the folder or the lock's file cannot be made.
+pub fn place(name: &str, places: usize) -> io::Result<File> {
+    place_in(&folder(), name, places)
+}
+
+fn place_in(folder: &Path, name: &str, places: usize) -> io::Result<File> {
+    loop {
+        for number in 0..places {
+            let file = lock_file(folder, &format!("{name}-{number}"))?;
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
 fn lock_file(folder: &Path, name: &str) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     File::options().create(true).append(true).open(folder.join(format!("{name}.lock")))
@@ -54,7 +81,29 @@ fn choose(own: Option<OsString>, xdg: Option<OsString>, home: Option<OsString>) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    #[test]
+    fn there_are_so_many_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = || place_in(folder.path(), "a", 2).unwrap();
+        let (first, _second) = (take(), take());
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names(), 2);
+        // The third waits for one of them.
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                drop(first);
+            });
+            take();
+        });
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert_eq!(names(), 2);
+    }
 
     #[track_caller]
     fn check(own: &str, xdg: &str, home: &str, expected: &str) {

@@ -16,6 +16,7 @@ use crate::peers::{Peer, peer};
 use crate::pod_host::PodHost;
 use crate::programs;
 use crate::tree::Tree;
+use crate::wait;
 
 /// Everything nodes are made with. Keep it for as long as they run.
 #[derive(Debug)]
@@ -125,11 +126,11 @@ impl Yard {
         Ok(Dist::open(&dist))
     }
 
-    /// The tree of a node as it is before its first boot.
+    /// The tree of a node as it is before its first boot, with `images` besides those of its own pods.
     ///
     /// # Errors
     /// When Ignition or umoci refuses what was built, or the tree cannot be had.
-    pub fn provision(&self, dist: &Dist, place: &Place) -> Result<Tree> {
+    pub fn provision(&self, dist: &Dist, place: &Place, images: &[&PodImage]) -> Result<Tree> {
         let tree = Tree::debian().context("no tree can be made")?;
         let config = fs::read_to_string(dist.file("ignition", Some(place.name)))?;
         provision(&self.ignition, &tree, &config)?;
@@ -138,7 +139,7 @@ impl Yard {
         tree.unpack_image(&self.umoci, layout, REFERENCE)?;
         let (address, _) = place.addresses[0].split_once('/').context("an address has a length")?;
         self.host.equip(&tree, place.name, address)?;
-        self.host.preload(&tree, &[&self.haproxy, &self.keepalived])?;
+        self.host.preload(&tree, &[&[&self.haproxy, &self.keepalived], images].concat())?;
         Ok(tree)
     }
 
@@ -149,16 +150,70 @@ impl Yard {
     pub fn boot(&self, dist: &Dist, places: &[Place], switch: &Switch) -> Result<Vec<FleetNode>> {
         let mut nodes: Vec<FleetNode> = Vec::new();
         for place in places {
-            let tree = self.provision(dist, place)?;
-            let machine = match nodes.first() {
-                None => Machine::boot(tree)?,
-                Some(first) => first.machine.boot_beside(tree)?,
-            };
-            switch.plug(&machine, place.interface, place.addresses)?;
-            machine.wait_for_unit("basalt-agent.service", "active", AGENT_LIMIT)?;
-            nodes.push(FleetNode { place: place.clone(), machine });
+            nodes.push(self.boot_one(dist, place, switch, nodes.first())?);
         }
         Ok(nodes)
+    }
+
+    /// Makes and boots the node at `place`, and plugs it into the switch; `beside` is one that runs already.
+    ///
+    /// # Errors
+    /// When it does not boot.
+    pub fn boot_one(
+        &self,
+        dist: &Dist,
+        place: &Place,
+        switch: &Switch,
+        beside: Option<&FleetNode>,
+    ) -> Result<FleetNode> {
+        self.boot_tree(self.provision(dist, place, &[])?, place, switch, beside)
+    }
+
+    /// Boots what [`Yard::provision`] made, and plugs it into the switch; `beside` is one that runs already.
+    ///
+    /// # Errors
+    /// When it does not boot.
+    pub fn boot_tree(
+        &self,
+        tree: Tree,
+        place: &Place,
+        switch: &Switch,
+        beside: Option<&FleetNode>,
+    ) -> Result<FleetNode> {
+        let machine = match beside {
+            None => Machine::boot(tree)?,
+            Some(other) => other.machine.boot_beside(tree)?,
+        };
+        switch.plug(&machine, place.interface, place.addresses)?;
+        machine.wait_for_unit("basalt-agent.service", "active", AGENT_LIMIT)?;
+        Ok(FleetNode { place: place.clone(), machine })
+    }
+}
+
+impl FleetNode {
+    /// Until its agent has committed its pods.
+    ///
+    /// # Errors
+    /// When it does not in time: with what the node says.
+    pub fn wait_until_serving(&self, limit: Duration) -> Result<()> {
+        let status = ["basalt-agent", "status", "--output", "json"];
+        let serving = || {
+            let output = self.machine.output(&status).ok()?;
+            let status: serde_json::Value = serde_json::from_str(&output).ok()?;
+            (status["phase"]["name"] == "serving").then_some(())
+        };
+        wait::until(&format!("`{}` to serve", self.place.name), limit, serving)
+            .with_context(|| self.tell())
+    }
+
+    /// What it has to say when something is wrong: status, addresses, the ends of logs.
+    pub fn tell(&self) -> String {
+        let look = "basalt-agent status; ip address show; tail -n15 /var/log/pods/*/*/*.log;
+            journalctl --no-pager -n30 -u kubelet -u basalt-agent";
+        match self.machine.run(&["sh", "-c", look]) {
+            Ok(seen) => format!("{}:\n{}", self.place.name, String::from_utf8_lossy(&seen.stdout)),
+            Err(error) => format!("{}: {error:#}", self.place.name),
+        }
     }
 }
 
@@ -168,6 +223,23 @@ const REFERENCE: &str = "basalt-fleet:1";
 /// A `cluster.yaml` for [`PLACES`]: one virtual address in front of two servers on the switch, an API server at
 /// port 6443 and a web server at port 8080 of [`SERVER_ADDRESS`].
 pub fn cluster(yard: &Yard, generation: u32) -> String {
+    let api = format!("{SERVER_ADDRESS}:6443");
+    cluster_with(yard, generation, &Addition { api: &api, frontends: "", sections: "" })
+}
+
+/// What a `cluster.yaml` has besides what [`cluster`] says.
+#[derive(Clone, Copy, Debug)]
+pub struct Addition<'a> {
+    /// The API server.
+    pub api: &'a str,
+    /// More frontends of haproxy, as YAML.
+    pub frontends: &'a str,
+    /// More sections of the file.
+    pub sections: &'a str,
+}
+
+/// The same with more in it.
+pub fn cluster_with(yard: &Yard, generation: u32, addition: &Addition<'_>) -> String {
     let node = |(number, place): (usize, &Place)| {
         format!(
             "  - name: {}
@@ -196,7 +268,7 @@ nodes:
 {nodes}api:
   host: api.lab.example
   virtual_addresses: [192.0.2.10, \"2001:db8:2::10\"]
-  servers: [{SERVER_ADDRESS}:6443]
+  servers: [\"{api}\"]
 haproxy:
   image: {haproxy}
   roles: [controller]
@@ -211,7 +283,7 @@ haproxy:
       servers:
         - name: s1
           address: {SERVER_ADDRESS}:8080
-keepalived:
+{frontends}keepalived:
   image: {keepalived}
   instances:
     - name: api-v4
@@ -229,7 +301,10 @@ image:
   version: \"1\"
   base: scratch
   reference: registry.lab.example/basalt/fleet:stable
-",
+{sections}",
+        api = addition.api,
+        frontends = addition.frontends,
+        sections = addition.sections,
         haproxy = yard.haproxy.reference(),
         keepalived = yard.keepalived.reference(),
         pause = yard.host.pause().tagged(),

@@ -59,6 +59,18 @@ pub struct Recipe<'a> {
     pub entrypoint: &'a [&'a str],
 }
 
+impl<'a> Recipe<'a> {
+    /// An image of busybox alone: `applets` is what it is asked to be, `entrypoint` what it does.
+    pub fn of_busybox(
+        name: &'a str,
+        tag: &'a str,
+        applets: &'a [&'a str],
+        entrypoint: &'a [&'a str],
+    ) -> Recipe<'a> {
+        Recipe { name, tag, programs: &[], applets, entrypoint }
+    }
+}
+
 /// Where the links of a merged `/usr` point.
 const MERGED: [(&str, &str); 4] =
     [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("sbin", "usr/sbin")];

@@ -39,12 +39,14 @@ struct Running {
     init: Pid,
     console: Console,
     cgroup: Cgroup,
-    /// Held while the machine runs: machines are booted one at a time, across threads and test binaries, so that each
-    /// has the processors for itself and time limits mean something. Those of one test share it.
+    /// Held while the machine runs: few tests have machines at once, across threads and test binaries, so that time limits
+    /// mean something. Those of one test share it.
     turn: Rc<File>,
     _stays_in_its_thread: PhantomData<*const ()>,
 }
 
+/// So many tests have machines at once: they wait most of the time, and more would wait for each other.
+const SCENES: usize = 2;
 /// A boot takes a second; a busy machine may take its time.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const POWEROFF_LIMIT: Duration = Duration::from_secs(60);
@@ -59,7 +61,7 @@ impl Machine {
     /// # Errors
     /// When it does not boot in time: with the end of its console.
     pub fn boot(tree: Tree) -> Result<Machine> {
-        Machine::boot_in_turn(tree, Rc::new(cache::lock("machine")?))
+        Machine::boot_in_turn(tree, Rc::new(cache::place("machine", SCENES)?))
     }
 
     /// Boots another machine while this one runs; see [`Machine::boot`].
@@ -98,12 +100,10 @@ impl Machine {
     /// # Errors
     /// When it cannot be started. A command that fails is no error here.
     pub fn run(&self, command: &[&str]) -> Result<Output> {
-        let mut enter = Command::new("timeout");
-        enter.args(["--kill-after=5", COMMAND_LIMIT]);
-        enter.args(["nsenter", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]);
-        enter.arg(format!("--target={}", self.running.init)).arg("--").args(command);
-        enter.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("SYSTEMD_COLORS", "0");
-        enter.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))
+        let mut limited = Command::new("timeout");
+        limited.args(["--kill-after=5", COMMAND_LIMIT]);
+        enter(&mut limited, self.init_pid()).args(command);
+        limited.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))
     }
 
     /// Runs a command inside that has to succeed, and gives its standard output without the final newline.
@@ -183,6 +183,14 @@ impl Machine {
         Ok(wait::until(&format!("`{service}` to be restarted"), limit, look)?)
     }
 
+    /// Lets other tests boot machines while this one and those beside it go on: for machines that stay.
+    ///
+    /// # Errors
+    /// When the lock cannot be given back.
+    pub fn end_turn(&self) -> std::io::Result<()> {
+        self.running.turn.unlock()
+    }
+
     /// The machine's root folder with everything it has mounted, which [`Tree::root`] does not show.
     pub fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.running.init))
@@ -227,6 +235,13 @@ impl Machine {
         Ok(self.tree)
     }
 
+    /// Loses power, and gives the tree back as it is at that moment.
+    pub fn cut(self) -> Tree {
+        let Machine { running, tree } = self;
+        drop(running);
+        tree
+    }
+
     fn console_end(&self) -> String {
         end_of(&self.console())
     }
@@ -243,6 +258,20 @@ impl Drop for Running {
             let _ = self.parent.wait();
         }
     }
+}
+
+/// A command inside the machine whose pid 1 this machine numbers `init`, as root: add the program and its arguments.
+pub fn inside(init: i32) -> Command {
+    let mut command = Command::new("env");
+    enter(&mut command, init);
+    command
+}
+
+/// Has `command`, which starts what it is given, start something in the machine of `init`.
+fn enter(command: &mut Command, init: i32) -> &mut Command {
+    command.args(["nsenter", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]);
+    command.arg(format!("--target={init}")).arg("--");
+    command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("SYSTEMD_COLORS", "0")
 }
 
 /// Moves the shell into the cgroups it is given, up to `--`, and becomes what is behind that.

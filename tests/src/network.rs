@@ -17,6 +17,9 @@ pub struct Switch {
 
 /// The switch's own interface: what a client beside the machines sees.
 const CLIENT: &str = "switch0";
+/// Given, so that it stays: the kernel's own choice is the lowest of the plugged-in ports, and a machine that loses
+/// power would give the client another address, which its neighbours learn half a minute late.
+const CLIENT_MAC: &str = "02:00:00:00:00:01";
 
 impl Switch {
     /// A switch whose client has `addresses`, as `192.0.2.1/24` or `2001:db8:2::1/64`.
@@ -25,7 +28,7 @@ impl Switch {
     /// When namespaces cannot be made.
     pub fn new(addresses: &[&str]) -> Result<Switch> {
         let script = format!(
-            "ip link set lo up; ip link add {CLIENT} type bridge; ip link set {CLIENT} up; echo up; exec sleep infinity"
+            "ip link set lo up; ip link add {CLIENT} address {CLIENT_MAC} type bridge; ip link set {CLIENT} up; echo up; exec sleep infinity"
         );
         let mut holder = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-ec", &script])
@@ -39,9 +42,17 @@ impl Switch {
         let switch = Switch { holder };
         ensure!(line == "up\n", "the switch did not come up");
         for address in addresses {
-            switch.ip(&["address", "add", address, "dev", CLIENT, "nodad"])?;
+            switch.add_address(address)?;
         }
         Ok(switch)
+    }
+
+    /// Gives the client one more address.
+    ///
+    /// # Errors
+    /// When it has it already.
+    pub fn add_address(&self, address: &str) -> Result<()> {
+        self.ip(&["address", "add", address, "dev", CLIENT, "nodad"])
     }
 
     /// Plugs in a machine: its interface `name` gets `addresses` and is up.

@@ -1,16 +1,18 @@
 //! How a test gets hold of a real program.
 //!
-//! [`peer`] looks a program up and notes what it found; [`table`] lists the programs there are. `cargo xtask peers`
+//! [`peer`] looks a program up and notes what it found; [`PEERS`] lists the programs there are. `cargo xtask peers`
 //! puts them where [`PeerSpec::find`] looks: first in the [cache](crate::cache), then where the system keeps programs.
 
 mod find;
-pub mod table;
+pub mod spec;
+mod table;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
 
-pub use table::{PEERS, PeerSpec};
+pub use spec::PeerSpec;
+pub use table::PEERS;
 
 use crate::needs::say;
 use crate::report::{Event, note, test_name};

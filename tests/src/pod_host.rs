@@ -17,6 +17,8 @@ use crate::wait;
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
 /// The folder of the kubelet's drop-ins.
 pub const KUBELET_DROP_INS: &str = "/etc/kubernetes/kubelet.conf.d";
+/// The lab's own drop-in: behind the node's, in front of what joins it to a cluster.
+pub const LAB_DROP_IN: &str = "15-lab.conf";
 /// The socket of containerd.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
@@ -127,7 +129,7 @@ impl PodHost {
         // Without these files no pod starts: the kubelet and containerd copy them for each.
         tree.write("/etc/resolv.conf", "", 0o644)?;
         tree.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644)?;
-        for (file, contents) in [("10-node.conf", NODE_KUBELET), ("90-lab.conf", LAB_KUBELET)] {
+        for (file, contents) in [("10-node.conf", NODE_KUBELET), (LAB_DROP_IN, LAB_KUBELET)] {
             tree.write(&format!("{KUBELET_DROP_INS}/{file}"), contents, 0o644)?;
         }
         let environment = format!("BASALT_NODE_NAME={name}\nBASALT_NODE_IP={address}\n");
@@ -237,12 +239,7 @@ impl PodHost {
 /// Waits for signals and for processes without a parent.
 fn pause_image(busybox: &Peer, folder: &std::path::Path) -> Result<PodImage> {
     let script = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
-    let recipe = Recipe {
-        name: "pause",
-        tag: "3.10",
-        programs: &[],
-        applets: &["sh", "sleep"],
-        entrypoint: &["/usr/bin/sh", "-c", script],
-    };
+    let entrypoint = ["/usr/bin/sh", "-c", script];
+    let recipe = Recipe::of_busybox("pause", "3.10", &["sh", "sleep"], &entrypoint);
     images::make(&recipe, busybox, folder)
 }

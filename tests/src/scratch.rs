@@ -73,16 +73,36 @@ fn mount_point(folder: &Path) -> PathBuf {
     folder.join("root")
 }
 
+/// Removes what tests and labs without a living owner left behind, and gives what could not be removed: the mount, the
+/// cgroups or the files of a folder, by the folder's path.
+///
+/// # Errors
+/// When the cache cannot be looked at.
+pub fn sweep_abandoned() -> Result<Vec<PathBuf>> {
+    let all = cache::folder().join("scratch");
+    if !all.exists() {
+        return Ok(Vec::new());
+    }
+    let _turn = cache::lock("scratch")?;
+    let folders: Vec<PathBuf> = fs::read_dir(&all)?.flatten().map(|entry| entry.path()).collect();
+    folders.iter().for_each(|folder| sweep(folder));
+    let is_left = |folder: &PathBuf| folder.exists() && !is_owned(folder);
+    Ok(folders.into_iter().filter(is_left).collect())
+}
+
 /// Removes `folder` when nobody owns it any more. What cannot be removed now is left to the next run.
 fn sweep(folder: &Path) {
-    let is_owned = lock_file(folder).is_ok_and(|lock| lock.try_lock().is_err());
-    if is_owned {
+    if is_owned(folder) {
         return;
     }
     if let Some(name) = folder.file_name().and_then(|name| name.to_str()) {
         let _ = cgroup::remove_by_name(name);
     }
     let _ = remove(folder);
+}
+
+fn is_owned(folder: &Path) -> bool {
+    lock_file(folder).is_ok_and(|lock| lock.try_lock().is_err())
 }
 
 fn remove(folder: &Path) -> io::Result<()> {

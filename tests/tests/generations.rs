@@ -6,7 +6,10 @@
 #[path = "generations/bench.rs"]
 mod bench;
 
+use std::fs;
+
 use crate::bench::{Bench, Haproxy, NOBODY, PATIENCE, SERVER};
+use e2e::wait::until;
 
 /// Short, so that a test is; a busy machine still proves a set in time.
 const TRIAL: &str = r#""deadline_seconds": 40, "settle_seconds": 3, "boots": 3"#;
@@ -76,4 +79,56 @@ fn a_generation_is_proven_or_taken_back() {
     assert!(bench.serves(), "pods outlive their runtime");
     bench.machine.output(&["systemctl", "start", "containerd.service"]).unwrap();
     bench.wait_for("serving generation 6");
+}
+
+/// Images of a set are pinned before it is tried, stay so while it is kept, and no longer.
+#[test]
+fn images_are_pinned_as_long_as_a_set_needs_them() {
+    let Some(bench) = Bench::new(TRIAL) else { return };
+    let pinned = |image, expected| {
+        until("the pin", PATIENCE, || (bench.is_pinned(image) == expected).then_some(()))
+            .unwrap_or_else(|error| panic!("{error}\n{}", bench.journal()));
+    };
+    bench.unpin(&bench.haproxy);
+    bench.good(1, 1000);
+    bench.wait_for("serving generation 1");
+    pinned(&bench.haproxy, true);
+    // Whoever takes the pin away does not get far.
+    bench.unpin(&bench.haproxy);
+    bench.machine.output(&["systemctl", "reload", "basalt-agent.service"]).unwrap();
+    pinned(&bench.haproxy, true);
+
+    // Without a way to pin it the next set waits, and the old one serves.
+    let ctr = bench.machine.root().join("usr/bin/ctr");
+    let away = ctr.with_file_name("ctr-away");
+    bench.bring_other_image();
+    fs::rename(&ctr, &away).unwrap();
+    let image = bench.other.reference();
+    let other = |generation| {
+        let max_connections = 1000 + u32::try_from(generation).unwrap();
+        bench.offer(generation, &Haproxy { image: &image, server: SERVER, max_connections });
+    };
+    other(2);
+    let waiting = until("the reason", PATIENCE, || {
+        let status = bench.status().to_string();
+        status.contains("is not pinned yet").then_some(status)
+    });
+    assert!(waiting.unwrap().contains(&format!("cannot pin image {image}")));
+    assert!(bench.serves());
+    fs::rename(&away, &ctr).unwrap();
+    bench.wait_for("serving generation 2");
+    assert!(bench.is_pinned(&bench.other) && bench.is_pinned(&bench.haproxy));
+    let journal = bench.journal();
+    let at = |line: &str| journal.find(line).unwrap_or_else(|| panic!("{line}\n{journal}"));
+    assert!(at(&format!("pin image {image}")) < at("begin the trial of generation 2-"));
+
+    // The third set after it takes the first one's place.
+    for generation in [3, 4] {
+        other(generation);
+        bench.wait_for(&format!("serving generation {generation}"));
+    }
+    pinned(&bench.haproxy, false);
+    assert!(bench.is_pinned(&bench.other));
+    let plan = bench.machine.run(&["basalt-agent", "plan"]).unwrap();
+    assert_eq!(plan.status.code(), Some(0), "nothing is left to do");
 }

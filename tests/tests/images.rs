@@ -22,6 +22,8 @@ use e2e::{checkout, programs};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// The kubelet forgets ended containers once a minute, and images that nobody uses some time after that.
+const CLEARING_LIMIT: Duration = Duration::from_secs(240);
 const PAUSE: &str = "localhost/basalt/pause:1";
 const BILL: &str = "/usr/lib/basalt/image.json";
 const ARCHIVES: &str = "/usr/share/basalt/images";
@@ -38,13 +40,12 @@ impl Node {
     fn new() -> Option<Node> {
         let folder = tempfile::tempdir().unwrap();
         let host = PodHost::new(folder.path())?;
-        let recipe = Recipe {
-            name: "web",
-            tag: "1",
-            programs: &[],
-            applets: &["sh", "httpd"],
-            entrypoint: &["/usr/bin/httpd", "-f", "-p", "127.0.0.1:8099", "-h", "/etc"],
-        };
+        let recipe = Recipe::of_busybox(
+            "web",
+            "1",
+            &["sh", "httpd"],
+            &["/usr/bin/httpd", "-f", "-p", "127.0.0.1:8099", "-h", "/etc"],
+        );
         let web = images::make(&recipe, &peer("busybox")?, folder.path()).unwrap();
         Some(Node { host, web, _folder: folder })
     }
@@ -278,7 +279,7 @@ imageMaximumGCAge: 2s
     fs::write(inside(&machine, &format!("{KUBELET_DROP_INS}/95-pressure.conf")), pressure).unwrap();
     machine.output(&["systemctl", "restart", "kubelet"]).unwrap();
     let gone = || (!ctr(&machine, &["images", "list", "--quiet"]).contains(&unused)).then_some(());
-    until("the kubelet to clear up", LIMIT, gone).unwrap();
+    until("the kubelet to clear up", CLEARING_LIMIT, gone).unwrap();
     assert_eq!(pinned(&machine), sorted(node.names()));
     serves(&machine);
     assert_eq!(container(&machine), container_before, "never evicted, never restarted");
@@ -294,20 +295,14 @@ imageMaximumGCAge: 2s
         let names = ctr(&machine, &["images", "list", "--quiet"]);
         (!names.contains(&node.web.repository)).then_some(())
     };
-    until("the retired image to go", LIMIT, gone).unwrap();
+    until("the retired image to go", CLEARING_LIMIT, gone).unwrap();
     assert_eq!(pinned(&machine), sorted(node.names())[..2]);
 }
 
 /// Gives containerd an image of nobody's, and its name.
 fn unused_image(machine: &Machine) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe {
-        name: "unused",
-        tag: "1",
-        programs: &[],
-        applets: &["true"],
-        entrypoint: &["true"],
-    };
+    let recipe = Recipe::of_busybox("unused", "1", &["true"], &["true"]);
     let image = images::make(&recipe, &peer("busybox").unwrap(), folder.path()).unwrap();
     fs::copy(&image.archive, inside(machine, "/var/unused.tar")).unwrap();
     ctr(machine, &["images", "import", "/var/unused.tar"]);

@@ -25,7 +25,7 @@ fn cases() -> PathBuf {
 /// Every manifest of every case, by its path.
 fn manifests() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for case in ["host", "units", "compose"] {
+    for case in ["host", "units", "compose", "project"] {
         for entry in fs::read_dir(cases().join(case).join("expected/pods")).unwrap() {
             let path = entry.unwrap().path();
             found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
@@ -103,7 +103,7 @@ fn quadlets_mean_what_podman_makes_of_them() {
 /// volumes `systemd-NAME` where a file does not name them.
 fn containers(files: &[(String, String)]) -> BTreeMap<String, Value> {
     let sources: Vec<Source<'_>> = files.iter().map(|(name, text)| Source { name, text }).collect();
-    let root = cases().join("host/root");
+    let root = cases().join("host/system");
     let mut read = |reference: Reference<'_>| {
         let path = root.join(reference.path.trim_start_matches('/'));
         fs::read_to_string(path).map_err(|error| error.to_string())
@@ -187,6 +187,17 @@ impl Bench {
     fn exists(&self, path: &str) -> bool {
         self.folder.path().join(path).exists()
     }
+
+    /// What was written to `out` passes the linter of the same program.
+    #[track_caller]
+    fn lint_what_was_written(&self) {
+        let lint = Command::new(&self.program)
+            .current_dir(self.folder.path())
+            .args(["pods", "lint", "out/pods"])
+            .output()
+            .unwrap();
+        assert!(lint.status.success(), "{lint:?}");
+    }
 }
 
 const DIGEST: &str = "sha256:0df48fafe8077448f0d8a202c1c2afb448b02d8821a59dabc7af7f55977dc6ca";
@@ -204,7 +215,7 @@ fn a_stream_and_a_report() {
     let (out, report) = bench.run(&["web.container", "--role", "controller"], 0);
     assert!(out.starts_with("# cluster-pods.yaml\npods:\n- name: web\n"), "{out}");
     assert!(out.contains("---\n# pods/web.yaml\napiVersion: v1\nkind: Pod\n"), "{out}");
-    assert_eq!(report, "1 pods: 3 settings carried, 0 changed, 0 lost, 0 broken\n");
+    assert_eq!(report, "1 pod: 3 settings carried, 0 changed, 0 lost, 0 broken\n");
     let (_, report) = bench.run(&["web.container", "--verbose"], 0);
     assert!(report.contains("web.container:3:1: carried: Container.Network: "), "{report}");
 }
@@ -221,7 +232,7 @@ fn a_folder_of_files_that_stays_as_it_is_without_force() {
     ];
     let Some(bench) = Bench::new(&files) else { return };
     let (report, rest) = bench.run(&["in", "--root", "root", "-o", "out"], 0);
-    assert!(report.contains("1 pods: "), "{report}");
+    assert!(report.contains("1 pod: "), "{report}");
     assert_eq!(rest, "passed over: in/README\npassed over: in/cron.service\n");
     let manifest = fs::read_to_string(bench.folder.path().join("out/pods/web.yaml")).unwrap();
     assert!(manifest.contains("value: blue"), "{manifest}");
@@ -230,13 +241,74 @@ fn a_folder_of_files_that_stays_as_it_is_without_force() {
     let (_, error) = bench.run(&["in", "--root", "root", "-o", "out"], 1);
     assert!(error.contains("exists, and nothing was written"), "{error}");
     bench.run(&["in", "--root", "root", "-o", "out", "--force"], 0);
-    // What is written passes the linter of the same program.
-    let lint = Command::new(&bench.program)
-        .current_dir(bench.folder.path())
-        .args(["pods", "lint", "out/pods"])
-        .output()
-        .unwrap();
-    assert!(lint.status.success(), "{lint:?}");
+    bench.lint_what_was_written();
+}
+
+/// A folder with a compose file, and that file alone, are both what `docker compose` itself would run there.
+#[test]
+fn a_compose_project_with_its_override() {
+    let image =
+        format!("image: registry.lab.example/web@{DIGEST}, network_mode: host, restart: always");
+    let compose =
+        format!("services: {{web: {{{image}, extends: {{file: base/web.yaml, service: web}}}}}}\n");
+    let files = [
+        ("in/base/web.yaml", "services: {web: {command: [base], environment: {COLOR: blue}}}\n"),
+        ("in/compose.yaml", compose.as_str()),
+        ("in/compose.override.yaml", "services: {web: {environment: [COLOR=red]}}\n"),
+        ("in/docker-compose.prod.yml", "services: {web: {environment: [COLOR=green]}}\n"),
+    ];
+    let Some(bench) = Bench::new(&files) else { return };
+    let (whole, report) = bench.run(&["in"], 0);
+    assert!(whole.contains("value: red") && whole.contains("- base"), "{whole}");
+    assert!(report.starts_with("passed over: in/docker-compose.prod.yml\n1 pod: "), "{report}");
+    let (alone, _) = bench.run(&["in/compose.yaml"], 0);
+    assert_eq!(alone, whole);
+    let (named, report) =
+        bench.run(&["in/compose.yaml", "in/docker-compose.prod.yml", "--verbose"], 0);
+    assert!(named.contains("value: green"), "{named}");
+    let replaced = "in/base/web.yaml:1:49: carried: services.web.environment.COLOR: a later file";
+    assert!(report.contains(replaced), "{report}");
+}
+
+/// A `.env` says which files are the project; the files of configs are written beside the manifests.
+#[test]
+fn a_compose_project_by_its_env() {
+    let image =
+        format!("image: registry.lab.example/web@{DIGEST}, network_mode: host, restart: always");
+    let compose = format!(
+        "services: {{web: {{{image}, configs: [site]}}, tool: {{{image}, profiles: [tools]}}}}\nconfigs: {{site: {{file: site.conf}}}}\n"
+    );
+    let files = [
+        ("in/.env", "COMPOSE_FILE=compose.yaml:deploy/prod.yaml\nCOMPOSE_PROFILES=tools\n"),
+        ("in/compose.yaml", compose.as_str()),
+        ("in/compose.override.yaml", "services: {web: {command: [override]}}\n"),
+        ("in/deploy/prod.yaml", "services: {web: {command: [prod]}}\n"),
+        ("in/site.conf", "listen 80;\n"),
+    ];
+    let Some(bench) = Bench::new(&files) else { return };
+    let (whole, report) = bench.run(&["in"], 0);
+    assert!(whole.contains("- prod") && !whole.contains("- override"), "{whole}");
+    assert!(whole.contains("# pods/tool.yaml"), "{whole}");
+    let text = "---\n# pods/web/site, as a text\n\"listen 80;\\n\"\n";
+    assert!(whole.contains(text), "{whole}");
+    let rest = "passed over: in/compose.override.yaml\n2 pods: ";
+    assert!(report.starts_with(rest), "{report}");
+    let (alone, _) = bench.run(&["in/compose.yaml"], 0);
+    assert_eq!(alone, whole);
+    // Whoever names files is taken at their word.
+    let (named, report) = bench.run(&["in/compose.yaml", "in/compose.override.yaml"], 0);
+    assert!(named.contains("- override") && !named.contains("- prod"), "{named}");
+    assert!(report.contains("in/.env:1:1: lost: COMPOSE_FILE: other files"), "{report}");
+
+    bench.run(&["in", "-o", "out"], 0);
+    let read = |path: &str| fs::read_to_string(bench.folder.path().join(path)).unwrap();
+    assert_eq!(read("out/pods/web/site"), "listen 80;\n");
+    assert!(read("out/cluster-pods.yaml").contains("source: pods/web/site\n"));
+    bench.lint_what_was_written();
+    fs::remove_file(bench.folder.path().join("in/deploy/prod.yaml")).unwrap();
+    let (_, error) = bench.run(&["in"], 1);
+    let expected = "cannot read `in/deploy/prod.yaml`, which `COMPOSE_FILE` in `in/.env` names";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]

@@ -5,18 +5,20 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::checkout;
 use e2e::ignition::provision;
 use e2e::images::{self, PodImage, Recipe};
 use e2e::namespaces::Machine;
 use e2e::peers::peer;
-use e2e::pod_host::{KUBELET_DROP_INS, MANIFESTS, PodHost};
+use e2e::pod_host::{KUBELET_DROP_INS, LAB_DROP_IN, MANIFESTS, PodHost};
 use e2e::tree::Tree;
 use e2e::wait::until;
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// The kubelet looks at its folder every twenty seconds, and at what runs every two.
+const FIRST_ROUNDS: Duration = Duration::from_secs(25);
 const CTR: [&str; 3] = ["ctr", "--namespace", "k8s.io"];
 const HEADER: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
 /// The server of the kubelet.
@@ -41,13 +43,7 @@ impl Node {
     fn new() -> Option<Node> {
         let folder = tempfile::tempdir().unwrap();
         let host = PodHost::new(folder.path())?;
-        let recipe = Recipe {
-            name: "shell",
-            tag: "1",
-            programs: &[],
-            applets: &["sh", "sleep"],
-            entrypoint: &["/usr/bin/sh", "-c"],
-        };
+        let recipe = Recipe::of_busybox("shell", "1", &["sh", "sleep"], &["/usr/bin/sh", "-c"]);
         let shell = images::make(&recipe, &peer("busybox")?, folder.path()).unwrap();
         Some(Node { host, shell, _folder: folder })
     }
@@ -58,7 +54,7 @@ impl Node {
         let config = checkout::cluster("lab").join("dist/nodes/n1/config.ign");
         provision(&ignition, &tree, &fs::read_to_string(config).unwrap()).unwrap();
         // Ignition writes no wishes of its own over these two: the lab has another pause image, and no such address.
-        tree.write(&format!("{KUBELET_DROP_INS}/90-lab.conf"), format!("{HEADER}{LAB}"), 0o644)
+        tree.write(&format!("{KUBELET_DROP_INS}/{LAB_DROP_IN}"), format!("{HEADER}{LAB}"), 0o644)
             .unwrap();
         let environment = "BASALT_NODE_NAME=n1\nBASALT_NODE_IP=127.0.0.1\n";
         tree.write("/etc/kubernetes/kubelet.env", environment, 0o644).unwrap();
@@ -72,14 +68,15 @@ impl Node {
         Some(machine)
     }
 
-    /// A pod whose script runs until it is told to stop, and says when that was.
+    /// A pod whose script runs until it is told to stop, and says when that was. It has a UID, as whatever the agent writes:
+    /// a kubelet makes one up for a manifest without, each minor another one, and then starts the pod beside itself.
     fn write_pod(&self, machine: &Machine, name: &str, priority: Option<(&str, u32)>) {
         let priority = priority
             .map(|(class, value)| format!("  priorityClassName: {class}\n  priority: {value}\n"));
         let manifest = format!(
             "apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, namespace: kube-system}}
+metadata: {{name: {name}, namespace: kube-system, uid: {uid}}}
 spec:
   hostNetwork: true
   terminationGracePeriodSeconds: 10
@@ -95,6 +92,7 @@ spec:
       volumeMounts: [{{name: stopped, mountPath: /stopped}}]
   volumes: [{{name: stopped, hostPath: {{path: /var/lib/stopped, type: DirectoryOrCreate}}}}]
 ",
+            uid = format_args!("00000000-0000-4000-8000-{:0>12}", name.len()),
             priority = priority.unwrap_or_default(),
             image = self.shell.reference(),
         );
@@ -135,11 +133,39 @@ fn drop_in(machine: &Machine, text: &str) {
     fs::write(file, format!("{HEADER}{text}")).unwrap();
 }
 
+/// The containers that run, each with its process.
+fn tasks(machine: &Machine) -> Vec<String> {
+    let list = machine.output(&[&CTR[..], &["tasks", "list"]].concat()).unwrap();
+    let mut lines: Vec<String> = list.lines().skip(1).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
 fn healthy(machine: &Machine) {
     let look = || machine.output(&["curl", "-fsS", "http://127.0.0.1:10248/healthz"]).ok();
     if let Err(error) = until("the kubelet to be healthy", LIMIT, look) {
         panic!("{error}\n{}", journal(machine));
     }
+}
+
+/// What the kubelet and containerd have in memory together.
+fn resident_mebibytes(machine: &Machine) -> u64 {
+    let of = |service: &str| {
+        let pid = machine.main_pid(service).unwrap().unwrap();
+        let status = machine.output(&["cat", &format!("/proc/{pid}/status")]).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+    };
+    of("kubelet.service") + of("containerd.service")
+}
+
+/// What the node's configuration keeps for both of them.
+fn reserved_mebibytes(machine: &Machine) -> u64 {
+    let file = inside(machine, &format!("{KUBELET_DROP_INS}/10-node.conf"));
+    let text = fs::read_to_string(file).unwrap();
+    let (_, kept) = text.split_once("kubeReserved:").unwrap();
+    let memory = kept.lines().find_map(|line| line.trim().strip_prefix("memory: ")).unwrap();
+    memory.trim_matches('\'').trim_end_matches("Mi").parse().unwrap()
 }
 
 #[test]
@@ -195,15 +221,14 @@ fn pods_outlive_the_kubelet_and_stop_in_order() {
     node.write_pod(&machine, "address", Some(("system-cluster-critical", 2_000_000_000)));
     node.write_pod(&machine, "balancer", Some(("system-node-critical", 2_000_001_000)));
 
-    let tasks = || {
-        let list = machine.output(&[&CTR[..], &["tasks", "list"]].concat()).unwrap();
-        let mut lines: Vec<String> = list.lines().skip(1).map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    let before = tasks();
+    let before = tasks(&machine);
     assert_eq!(before.len(), 6, "three pods, each with its sandbox: {before:?}");
+    let (used, kept) = (resident_mebibytes(&machine), reserved_mebibytes(&machine));
+    println!("the kubelet and containerd use {used} MiB of the {kept} MiB that are kept for them");
+    assert!(used < kept, "{used} of {kept} MiB");
     let old = machine.main_pid("kubelet.service").unwrap().unwrap();
+    // As after an update of the image: another configuration.
+    drop_in(&machine, "maxPods: 40\ncontainerLogMaxFiles: 3\n");
     machine.output(&["systemctl", "restart", "kubelet"]).unwrap();
     healthy(&machine);
     let new = machine.kill_main("kubelet.service").unwrap();
@@ -216,7 +241,7 @@ fn pods_outlive_the_kubelet_and_stop_in_order() {
         machine.output(&[&CTR[..], &["version"]].concat()).ok()
     })
     .unwrap();
-    assert_eq!(tasks(), before, "the same containers with the same processes");
+    assert_eq!(tasks(&machine), before, "the same containers with the same processes");
 
     let tree = machine.poweroff().unwrap();
     let stopped = |name: &str| {
@@ -226,4 +251,30 @@ fn pods_outlive_the_kubelet_and_stop_in_order() {
     let times = ["plain", "address", "balancer"].map(stopped);
     // Each took a second to end, and the next was told after that.
     assert!(times[0] + 0.9 < times[1] && times[1] + 0.9 < times[2], "{times:?}");
+}
+
+/// As when an update is taken back, and comes again.
+#[test]
+fn pods_outlive_a_kubelet_of_another_minor() {
+    let (Some(before), Some(now)) = (peer("kubelet-before"), peer("kubelet")) else { return };
+    let Some(node) = Node::new() else { return };
+    let Some(machine) = node.boot() else { return };
+    node.write_pod(&machine, "balancer", Some(("system-node-critical", 2_000_001_000)));
+    let running = tasks(&machine);
+    assert_eq!(running.len(), 2, "a pod with its sandbox: {running:?}");
+    for kubelet in [before, now] {
+        let beside = inside(&machine, "/usr/bin/kubelet.new");
+        fs::copy(&kubelet.program, &beside).unwrap();
+        fs::rename(&beside, inside(&machine, "/usr/bin/kubelet")).unwrap();
+        machine.output(&["systemctl", "restart", "kubelet"]).unwrap();
+        healthy(&machine);
+        let version = machine.output(&["kubelet", "--version"]).unwrap();
+        assert_eq!(version, format!("Kubernetes v{}", kubelet.version));
+        // It ends what it does not know within its first rounds.
+        let restarted = Instant::now();
+        while restarted.elapsed() < FIRST_ROUNDS {
+            assert_eq!(tasks(&machine), running, "{version}: {}", journal(&machine));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
 }

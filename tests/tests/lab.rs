@@ -134,7 +134,7 @@ fn nothing_stays_of_a_machine_whose_test_was_killed() {
     victim.wait().unwrap();
     let is_dead = || traces.processes().is_empty().then_some(());
     wait::until("the machine to die with its test", LIMIT, is_dead).unwrap();
-    assert!(traces.folder.exists(), "somebody else removed what this test is about");
+    // Or somebody's who runs beside this one and came first.
     drop(Tree::debian().unwrap());
     traces.assert_gone();
 }

@@ -22,13 +22,12 @@ fn a_static_pod_starts_serves_and_goes() {
     let (Some(host), Some(busybox)) = (PodHost::new(folder.path()), peer("busybox")) else {
         return;
     };
-    let recipe = Recipe {
-        name: "web",
-        tag: "1",
-        programs: &[],
-        applets: &["sh", "httpd"],
-        entrypoint: &["/usr/bin/httpd", "-f", "-p", "127.0.0.1:8099", "-h", "/etc"],
-    };
+    let recipe = Recipe::of_busybox(
+        "web",
+        "1",
+        &["sh", "httpd"],
+        &["/usr/bin/httpd", "-f", "-p", "127.0.0.1:8099", "-h", "/etc"],
+    );
     let web = images::make(&recipe, &busybox, folder.path()).unwrap();
     host.equip(&tree, "n1", "127.0.0.1").unwrap();
     let machine = Machine::boot(tree).unwrap();

@@ -170,10 +170,11 @@ fn a_pipe_among_the_manifests_hangs_nothing() {
         seen["reason"].as_str().unwrap().contains("reads no manifest while it is there"),
         "{seen}"
     );
-    // In our own file's place it is drift.
+    // In our own file's place it is drift. Made elsewhere: the agent fills a place that is empty at once.
     let haproxy = bench.path("/etc/kubernetes/manifests/haproxy.yaml");
-    std::fs::remove_file(&haproxy).unwrap();
-    bench::run("mkfifo", &[haproxy.to_str().unwrap()]);
+    let another = bench.path("/var/lib/another-pipe");
+    bench::run("mkfifo", &[another.to_str().unwrap()]);
+    std::fs::rename(&another, &haproxy).unwrap();
     bench.wait_for("it is a file again", |_| haproxy.is_file());
     // The round that wrote it has more to do.
     service.round();
@@ -367,6 +368,32 @@ fn a_full_disk_keeps_what_is_there_and_passes() {
     std::fs::remove_file(bench.path("/filler")).unwrap();
     bench.wait_for_serving(2);
     assert_eq!(bench.wrong_files(Variant::Small), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_has_room_for_the_generation_that_mends_it() {
+    // More than four times the reserve, or there would be none.
+    let Some(bench) = Bench::small(200 << 10) else { return };
+    bench.write_node(Variant::Full, 1);
+    let service = bench.start();
+    bench.wait_for_serving(1);
+    let reserve = bench.path("/var/lib/basalt/reserve");
+    bench.wait_for("space is set aside", |_| reserve.is_file());
+    bench.write("/next.json", &bench.node(Variant::Small, 2));
+    std::fs::hard_link(bench.path("/etc/basalt/node.json"), bench.path("/kept.json")).unwrap();
+    bench.fill();
+    assert_eq!(bench.wrong_files(Variant::Full), Vec::<String>::new(), "old state intact");
+    std::fs::rename(bench.path("/next.json"), bench.path("/etc/basalt/node.json")).unwrap();
+    // Nobody makes room, and the filler stays.
+    bench.wait_for_serving(2);
+    assert_eq!(bench.wrong_files(Variant::Small), Vec::<String>::new());
+    assert!(service.log().contains("No space left on device"), "{}", service.log());
+    assert!(!reserve.exists() && bench.path("/filler").exists());
+    // It is set aside again when there is space again, and not before.
+    std::fs::remove_file(bench.path("/filler")).unwrap();
+    bench.write_node(Variant::Full, 3);
+    bench.wait_for_serving(3);
+    bench.wait_for("space is set aside again", |_| reserve.is_file());
 }
 
 #[test]

@@ -1,8 +1,7 @@
 // Answers what a standalone kubelet makes of manifests, up to where it would ask the container runtime.
 //
-// With the argument `fields` it prints what a Pod may say, read off the kubelet's own types. Without one it answers
-// requests from standard input, one JSON value a line, each with one line on standard output. A request is a manifest
-// folder; its files are read, and the pods in them admitted, in the order given.
+// It answers requests from standard input, one JSON value a line, each with one line on standard output. A request is a
+// manifest folder; its files are read, and the pods in them admitted, in the order given.
 package main
 
 import (
@@ -36,12 +35,10 @@ func main() {
 	switch {
 	case len(os.Args) == 1:
 		answerAll()
-	case len(os.Args) == 2 && os.Args[1] == "fields":
-		print(os.Stdout, allTypes())
 	case len(os.Args) == 2 && os.Args[1] == "--version":
 		fmt.Println("kubelet-file", version)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: kubelet-file [fields]")
+		fmt.Fprintln(os.Stderr, "usage: kubelet-file")
 		os.Exit(2)
 	}
 }

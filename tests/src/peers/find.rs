@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Peer;
-use super::table::{PeerSpec, Source};
+use super::spec::{PeerSpec, Source};
 
 /// Where system programs are that a normal user's `$PATH` does not name.
 const SYSTEM_FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];

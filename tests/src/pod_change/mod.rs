@@ -145,9 +145,17 @@ impl PodNode {
     /// # Errors
     /// When the setting cannot be written.
     pub fn trust_every_generation(&self) -> Result<()> {
+        self.set_generations("\"proof\": \"none\"")
+    }
+
+    /// Gives the agent these settings of generations.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn set_generations(&self, settings: &str) -> Result<()> {
         let folder = self.machine.root().join("etc/basalt/agent.conf.d");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("50-lab.json"), "{\"generations\": {\"proof\": \"none\"}}\n")?;
+        fs::write(folder.join("50-lab.json"), format!("{{\"generations\": {{{settings}}}}}\n"))?;
         self.machine.output(&["systemctl", "restart", "basalt-agent.service"])?;
         Ok(())
     }
@@ -213,7 +221,10 @@ impl PodNode {
     }
 
     /// Runs a program of this machine in the node's network.
-    fn inside(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn inside(&self, program: &str, arguments: &[&str]) -> Result<Output> {
         let output = self.command(Path::new(program)).args(arguments).output();
         output.with_context(|| format!("cannot run `{program}`"))
     }
@@ -280,6 +291,25 @@ impl PodNode {
         let look = || (self.phase() == expected).then_some(());
         wait::until(&expected, LIMIT, look)
             .with_context(|| format!("the agent says: {}\n{}", self.phase(), self.journal()))
+    }
+
+    /// Has the agent commit this node, whatever it says of certificates that nobody signs here, and stops the service: from
+    /// then on the files of certificates are the test's alone.
+    ///
+    /// # Errors
+    /// When it does not in time: with the journals.
+    pub fn commit_and_stop(&self, node: &Node) -> Result<()> {
+        let service = "basalt-agent.service";
+        self.machine.output(&["systemctl", "start", service])?;
+        self.write_node(node)?;
+        let committed = || {
+            let status = self.machine.output(&["basalt-agent", "status", "--output=json"]).ok()?;
+            let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+            (status["generations"]["committed"]["generation"] == node.generation).then_some(())
+        };
+        wait::until("the agent to commit its pods", LIMIT, committed)
+            .with_context(|| format!("the agent says: {}\n{}", self.phase(), self.journal()))?;
+        self.machine.output(&["systemctl", "stop", service]).map(drop)
     }
 
     /// The agent's last report.

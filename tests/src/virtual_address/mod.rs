@@ -161,14 +161,7 @@ impl Scene {
     /// Until every node has found its pods good: an address with one holder and nobody behind it cannot move.
     fn wait_for_all(&self) -> Result<()> {
         for node in &self.nodes {
-            let status = ["basalt-agent", "status", "--output", "json"];
-            let serving = || {
-                let output = node.machine.output(&status).ok()?;
-                let status: serde_json::Value = serde_json::from_str(&output).ok()?;
-                (status["phase"]["name"] == "serving").then_some(())
-            };
-            wait::until(&format!("`{}` to serve", node.place.name), START_LIMIT, serving)
-                .with_context(|| self.tell())?;
+            node.wait_until_serving(START_LIMIT)?;
         }
         Ok(())
     }
@@ -191,18 +184,12 @@ impl Scene {
 
     /// What the nodes have to say.
     fn tell(&self) -> String {
-        let look = "basalt-agent status; ip address show; tail -n15 /var/log/pods/*/*/*.log;
-            journalctl --no-pager -n30 -u kubelet -u basalt-agent";
-        let tell = |node: &FleetNode| match node.machine.run(&["sh", "-c", look]) {
-            Ok(seen) => format!("{}:\n{}", node.place.name, String::from_utf8_lossy(&seen.stdout)),
-            Err(error) => format!("{}: {error:#}", node.place.name),
-        };
-        self.nodes.iter().map(tell).collect()
+        self.nodes.iter().map(FleetNode::tell).collect()
     }
 }
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/keepalived.yaml";
-const ASIDE: &str = "/root/keepalived.yaml";
+const ASIDE: &str = "/var/keepalived.yaml";
 
 /// What `samples`, taken since `since`, say.
 fn measure(since: Instant, samples: &[Sample]) -> Outage {

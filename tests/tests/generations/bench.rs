@@ -21,6 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const SERVER: &str = "127.0.0.1:8098";
 pub(crate) const NOBODY: &str = "127.0.0.1:8097";
 
+const CTR: [&str; 3] = ["ctr", "--namespace", "k8s.io"];
+
 const SERVER_UNIT: &str = "[Unit]
 Description=The server behind haproxy
 [Service]
@@ -33,6 +35,9 @@ WantedBy=multi-user.target
 pub(crate) struct Bench {
     pub(crate) machine: Machine,
     pub(crate) haproxy: PodImage,
+    /// Another image of the same haproxy, which the node does not have yet.
+    pub(crate) other: PodImage,
+    host: PodHost,
     _folder: TempDir,
 }
 
@@ -54,14 +59,19 @@ impl Bench {
         let (busybox, haproxy) = (peer("busybox")?, peer("haproxy")?);
         let folder = tempfile::tempdir().unwrap();
         let host = PodHost::new(folder.path())?;
-        let recipe = Recipe {
-            name: "haproxy",
-            tag: "2.6",
-            programs: &[&haproxy],
-            applets: &["sh", "cat", "kill", "rm", "sleep", "test"],
-            entrypoint: &["haproxy"],
+        let make = |tag, entrypoint: &[&str]| {
+            let recipe = Recipe {
+                name: "haproxy",
+                tag,
+                programs: &[&haproxy],
+                applets: &["sh", "cat", "kill", "rm", "sleep", "test"],
+                entrypoint,
+            };
+            let folder = folder.path().join(tag);
+            fs::create_dir(&folder).unwrap();
+            images::make(&recipe, &busybox, &folder).unwrap()
         };
-        let haproxy = images::make(&recipe, &busybox, folder.path()).unwrap();
+        let (haproxy, other) = (make("2.6", &["haproxy"]), make("2.6b", &["haproxy", "-W"]));
 
         let tree = Tree::debian()?;
         host.equip(&tree, "n1", "127.0.0.1").unwrap();
@@ -78,7 +88,7 @@ impl Bench {
         host.start_containerd(&machine, &[&haproxy]).unwrap();
         host.start_kubelet(&machine).unwrap();
         machine.output(&["systemctl", "start", "basalt-agent.service"]).unwrap();
-        Some(Bench { machine, haproxy, _folder: folder })
+        Some(Bench { machine, haproxy, other, host, _folder: folder })
     }
 
     /// Offers a generation, as whoever writes node.json does.
@@ -114,6 +124,33 @@ impl Bench {
     pub(crate) fn good(&self, generation: u64, max_connections: u32) {
         let image = self.haproxy.reference();
         self.offer(generation, &Haproxy { image: &image, server: SERVER, max_connections });
+    }
+
+    /// Gives the node the other image, which nobody protects from the kubelet.
+    pub(crate) fn bring_other_image(&self) {
+        self.host.import(&self.machine, &self.other).unwrap();
+        self.unpin(&self.other);
+    }
+
+    /// Takes the pins of an image away.
+    pub(crate) fn unpin(&self, image: &PodImage) {
+        for name in self.names(image, "") {
+            let unpin = ["images", "label", &name, "io.cri-containerd.pinned="];
+            self.machine.output(&[&CTR, &unpin[..]].concat()).unwrap();
+        }
+        assert!(!self.is_pinned(image));
+    }
+
+    /// Whether an image is pinned under any name.
+    pub(crate) fn is_pinned(&self, image: &PodImage) -> bool {
+        !self.names(image, ",labels.\"io.cri-containerd.pinned\"==pinned").is_empty()
+    }
+
+    fn names(&self, image: &PodImage, and: &str) -> Vec<String> {
+        let filter = format!("target.digest==\"{}\"{and}", image.digest);
+        let list = ["images", "list", "--quiet", &filter];
+        let names = self.machine.output(&[&CTR, &list[..]].concat()).unwrap();
+        names.lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn status(&self) -> Value {

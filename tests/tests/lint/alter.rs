@@ -2,11 +2,12 @@
 
 use basalt_model::report::Report;
 use basalt_model::yaml::{ScalarStyle, Value, Yaml, parse_first};
+use basalt_static_pods::lint::fields::{POD, Takes};
 
 use crate::generate::{self, scalar};
 use crate::odd;
 use crate::random::Random;
-use crate::types::{Field, Kind, fields_of, inner};
+use crate::types::{ROOT, below, inner};
 use crate::yaml::Node;
 
 /// The tree of a manifest; `None` when it is not one that could be written out again.
@@ -45,7 +46,7 @@ pub(crate) fn alter(root: &mut Node, donors: &[Node], random: &mut Random) {
     for _ in 0..*random.pick(&[1, 1, 1, 2, 3]) {
         let count = count(root);
         let mut at = random.below(count);
-        change(root, "Pod", &mut at, donors, random);
+        change(root, ROOT, &mut at, donors, random);
     }
 }
 
@@ -61,58 +62,50 @@ fn count(node: &Node) -> usize {
 /// Changes the value that comes `at` places behind, of those in source order.
 fn change(
     node: &mut Node,
-    kind: Kind,
+    takes: &'static Takes,
     at: &mut usize,
     donors: &[Node],
     random: &mut Random,
 ) -> bool {
     if *at == 0 {
-        here(node, kind, donors, random);
+        here(node, takes, donors, random);
         return true;
     }
     *at -= 1;
     match node {
-        Node::Map(entries) => entries.iter_mut().any(|(key, node)| {
-            let kind = kind_below(kind, key);
-            change(node, kind, at, donors, random)
-        }),
+        Node::Map(entries) => entries
+            .iter_mut()
+            .any(|(key, node)| change(node, below(takes, key), at, donors, random)),
         Node::List(items) => {
-            let kind = inner(kind).unwrap_or("any");
-            items.iter_mut().any(|node| change(node, kind, at, donors, random))
+            let takes = inner(takes).unwrap_or(&Takes::Any);
+            items.iter_mut().any(|node| change(node, takes, at, donors, random))
         }
-        Node::Prefixed(_, node) => change(node, kind, at, donors, random),
+        Node::Prefixed(_, node) => change(node, takes, at, donors, random),
         Node::Scalar(_) | Node::Block(_) => false,
     }
 }
 
-fn kind_below(kind: Kind, key: &str) -> Kind {
-    match fields_of(kind) {
-        Some(fields) => fields.iter().find(|field| field.name == key).map_or("any", |f| f.kind),
-        None => inner(kind).unwrap_or("any"),
-    }
-}
-
-fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
+fn here(node: &mut Node, takes: &'static Takes, donors: &[Node], random: &mut Random) {
     match node {
-        Node::Map(entries) => match (random.below(8), fields_of(kind)) {
+        Node::Map(entries) => match (random.below(8), takes) {
             (0, _) if !entries.is_empty() => drop(entries.remove(random.below(entries.len()))),
             (1, _) if !entries.is_empty() => {
                 let again = entries[random.below(entries.len())].clone();
                 entries.push(again);
             }
             (2, _) => entries.push(((*random.pick(odd::KEYS)).to_owned(), scalar("a"))),
-            (3, Some(_)) => {
+            (3, Takes::Object(_)) => {
                 // The same object of another manifest.
                 let mut found = Vec::new();
-                donors.iter().for_each(|donor| of_kind(donor, "Pod", kind, &mut found));
-                if !found.is_empty() && kind != "Pod" {
+                donors.iter().for_each(|donor| of_type(donor, ROOT, takes, &mut found));
+                if !found.is_empty() && takes != ROOT {
                     *node = (*random.pick(&found)).clone();
                 }
             }
             (4, _) => *node = scalar(random.pick(odd::COLLECTIONS)),
-            (_, Some(fields)) if !fields.is_empty() && kind != "PodStatus" => {
-                let field: &'static Field = random.pick(fields);
-                let value = generate::value(kind, *field, random, 10);
+            (_, Takes::Object(of)) if *of != "PodStatus" => {
+                let field = random.pick(POD.fields_of(of));
+                let value = generate::value(of, field, random, 10);
                 entries.retain(|(key, _)| key != field.name);
                 entries.push((field.name.to_owned(), value));
             }
@@ -128,31 +121,24 @@ fn here(node: &mut Node, kind: Kind, donors: &[Node], random: &mut Random) {
             _ => *node = scalar(random.pick(odd::COLLECTIONS)),
         },
         Node::Scalar(_) | Node::Block(_) | Node::Prefixed(_, _) => {
-            let pool = match kind {
-                "integer32" | "integer64" | "number-or-text" => odd::NUMBERS,
-                "flag" => odd::FLAGS,
-                "quantity" => odd::QUANTITIES,
-                _ => odd::TEXTS,
-            };
+            let pool = odd::scalars(takes);
             let pool = if random.percent(10) { odd::COLLECTIONS } else { pool };
             *node = scalar(random.pick(pool));
         }
     }
 }
 
-fn of_kind<'n>(node: &'n Node, kind: Kind, wanted: Kind, found: &mut Vec<&'n Node>) {
-    if kind == wanted {
+fn of_type<'n>(node: &'n Node, takes: &'static Takes, wanted: &Takes, found: &mut Vec<&'n Node>) {
+    if takes == wanted {
         found.push(node);
     }
     match node {
         Node::Map(entries) => {
-            entries
-                .iter()
-                .for_each(|(key, node)| of_kind(node, kind_below(kind, key), wanted, found));
+            entries.iter().for_each(|(key, node)| of_type(node, below(takes, key), wanted, found));
         }
         Node::List(items) => {
-            let kind = inner(kind).unwrap_or("any");
-            items.iter().for_each(|node| of_kind(node, kind, wanted, found));
+            let takes = inner(takes).unwrap_or(&Takes::Any);
+            items.iter().for_each(|node| of_type(node, takes, wanted, found));
         }
         Node::Scalar(_) | Node::Block(_) | Node::Prefixed(_, _) => {}
     }
@@ -197,6 +183,10 @@ pub(crate) fn garble(text: &mut Vec<u8>, random: &mut Random) {
         b"\xc2\x85",
         b"\xe2\x80\xa8",
         b"<<: ",
+        b"!!str <<: ",
+        b"%YAML 1.1\n---\n",
+        b"%YAML 1.2\n---\n",
+        b"%TAG !e! tag:a\n---\n",
         b"? ",
         b"~",
         b"null",
@@ -227,6 +217,26 @@ pub(crate) fn garble(text: &mut Vec<u8>, random: &mut Random) {
                 let end = (at + 1).min(text.len());
                 text.splice(at..end, piece.iter().copied());
             }
+        }
+    }
+    // What stands before a document, and how its characters are written, is for its reader alone.
+    if random.percent(3) {
+        let before: [&[u8]; 5] = [
+            b"%YAML 1.1\n---\n",
+            b"%YAML 1.2\n---\n",
+            b"# a\n%YAML 1.0\n---\n",
+            b"%FOO a\n---\n",
+            b"\xef\xbb\xbf",
+        ];
+        text.splice(0..0, random.pick(&before).iter().copied());
+    }
+    if random.percent(3) {
+        let units: Vec<u16> = String::from_utf8_lossy(text).encode_utf16().collect();
+        let is_little = random.percent(50);
+        let bytes = |unit: &u16| if is_little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+        *text = [0xfeff].iter().chain(&units).flat_map(bytes).collect();
+        if random.percent(10) {
+            text.pop();
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Manifests from the table of what a Pod may say and our [pools]: mostly good, with a few twists each.
 
+use basalt_static_pods::lint::fields::{Field, POD, Takes};
+
 use crate::odd;
 use crate::pools::{self, Pool};
 use crate::random::Random;
-use crate::types::{Field, Kind, fields_of, inner};
+use crate::types::{ROOT, inner};
 use crate::yaml::Node;
 
 /// What an object of a type is useless without.
@@ -107,10 +109,15 @@ pub(crate) fn pod(seed: u64) -> (Node, Random) {
 }
 
 /// A value for a field, for a manifest that is there.
-pub(crate) fn value(of: &'static str, field: Field, random: &mut Random, twist: usize) -> Node {
+pub(crate) fn value(
+    of: &'static str,
+    field: &'static Field,
+    random: &mut Random,
+    twist: usize,
+) -> Node {
     let taken = std::mem::replace(random, Random::new(0));
     let mut generator = Generator { random: taken, twist, density: 10, focus: Vec::new() };
-    let node = generator.value(of, field.name, field.kind, 4, true);
+    let node = generator.value(of, field.name, &field.takes, 4, true);
     *random = generator.random;
     node
 }
@@ -172,25 +179,25 @@ impl Generator {
     fn focus(&mut self) -> Vec<&'static str> {
         let mut names = Vec::new();
         for _ in 0..1 + self.random.below(3) {
-            let mut current = "Pod";
-            while let Some(fields) = fields_of(current).filter(|fields| !fields.is_empty()) {
+            let mut current = ROOT;
+            while let Takes::Object(of) = current {
+                let fields = POD.fields_of(of);
                 let mut field = self.random.pick(fields);
                 // Most of a pod is in its spec, and most of that in its containers.
-                if current == "Pod" && self.random.percent(80) {
+                if *of == "Pod" && self.random.percent(80) {
                     field = &fields[3];
                 }
-                if current == "PodSpec" && self.random.percent(40) {
+                if *of == "PodSpec" && self.random.percent(40) {
                     field = fields.iter().find(|field| field.name == "containers").unwrap();
                 }
                 if field.name == "status" {
                     continue;
                 }
                 names.push(field.name);
-                let mut kind = field.kind;
-                while let Some(inside) = inner(kind) {
-                    kind = inside;
+                current = &field.takes;
+                while let Some(inside) = inner(current) {
+                    current = inside;
                 }
-                current = kind;
             }
         }
         names
@@ -202,7 +209,7 @@ impl Generator {
     }
 
     fn object(&mut self, ty: &'static str, depth: usize, in_focus: bool) -> Node {
-        let fields = fields_of(ty).unwrap();
+        let fields = POD.fields_of(ty);
         let needed = NEEDED.iter().find(|(name, _)| *name == ty).map_or(&[][..], |(_, n)| n);
         let mut wanted: Vec<&Field> = Vec::new();
         let one_of: Vec<&Field> = match ty {
@@ -243,7 +250,7 @@ impl Generator {
         let mut entries = Vec::new();
         for field in wanted {
             let in_focus = in_focus && (depth < 1 || self.focus.contains(&field.name));
-            let node = self.value(ty, field.name, field.kind, depth + 1, in_focus);
+            let node = self.value(ty, field.name, &field.takes, depth + 1, in_focus);
             entries.push((field.name.to_owned(), node));
         }
         if self.is_twist() && self.random.percent(10) {
@@ -278,14 +285,14 @@ impl Generator {
         &mut self,
         of: &'static str,
         field: &'static str,
-        kind: Kind,
+        takes: &'static Takes,
         depth: usize,
         in_focus: bool,
     ) -> Node {
         if self.is_twist() && self.random.percent(if depth < 4 { 2 } else { 15 }) {
             return scalar(self.random.pick(odd::COLLECTIONS));
         }
-        if let Some(item) = kind.strip_prefix("list of ") {
+        if let Takes::List(item) = takes {
             let most = if depth > 6 { 2 } else { 3 };
             let count = if self.is_twist() { 0 } else { 1 + self.random.below(most) };
             let count =
@@ -294,7 +301,7 @@ impl Generator {
                 (0..count).map(|_| self.value(of, field, item, depth + 1, in_focus)).collect(),
             );
         }
-        if let Some(inside) = kind.strip_prefix("map of ") {
+        if let Takes::Map(inside) = takes {
             let keys = pools::keys(of, field);
             // The first keys are the usual ones.
             let most = if self.is_twist() { keys.len() } else { keys.len().min(4) };
@@ -314,19 +321,13 @@ impl Generator {
             }
             return Node::Map(entries);
         }
-        if fields_of(kind).is_some() {
-            return self.object(kind, depth, in_focus);
+        if let Takes::Object(of) = takes {
+            return self.object(of, depth, in_focus);
         }
-        let pool = pools::pool(of, field).unwrap_or_else(|| by_kind(kind));
+        let pool = pools::pool(of, field).unwrap_or_else(|| usual(takes));
         if self.is_twist() {
-            let odd = match kind {
-                "integer32" | "integer64" | "number-or-text" => odd::NUMBERS,
-                "flag" => odd::FLAGS,
-                "quantity" => odd::QUANTITIES,
-                _ => odd::TEXTS,
-            };
             return match pool.edge.is_empty() || self.random.percent(40) {
-                true => scalar(self.random.pick(odd)),
+                true => scalar(self.random.pick(odd::scalars(takes))),
                 false => scalar(self.random.pick(&pool.edge[..])),
             };
         }
@@ -335,14 +336,14 @@ impl Generator {
     }
 }
 
-fn by_kind(kind: Kind) -> Pool {
-    let good: &[&'static str] = match kind {
-        "integer32" | "integer64" => &["1", "0", "2"],
-        "flag" => &["true", "false"],
-        "quantity" => &["1", "100m", "64Mi", "1Gi", "2", "200m"],
-        "number-or-text" => &["80", "http"],
-        "time" => &["2001-01-01T00:00:00Z", "null"],
-        "any" => &["{}"],
+fn usual(takes: &Takes) -> Pool {
+    let good: &[&'static str] = match takes {
+        Takes::Integer32 | Takes::Integer64 => &["1", "0", "2"],
+        Takes::Flag => &["true", "false"],
+        Takes::Quantity => &["1", "100m", "64Mi", "1Gi", "2", "200m"],
+        Takes::NumberOrText => &["80", "http"],
+        Takes::Time => &["2001-01-01T00:00:00Z", "null"],
+        Takes::Any => &["{}"],
         _ => &["a", "\"\""],
     };
     Pool { good: good.to_vec(), edge: Vec::new() }

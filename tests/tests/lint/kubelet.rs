@@ -30,18 +30,6 @@ struct File<'t> {
     bytes: String,
 }
 
-#[derive(Deserialize)]
-struct Type {
-    name: String,
-    fields: Vec<Field>,
-}
-
-#[derive(Deserialize)]
-struct Field {
-    name: String,
-    kind: String,
-}
-
 pub(crate) struct Kubelet(Peer);
 
 impl Kubelet {
@@ -77,20 +65,5 @@ impl Kubelet {
             lines.map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(answers.len(), folders.len());
         answers
-    }
-
-    /// The table of what a Pod may say, printed as the linter has it.
-    pub(crate) fn fields(&self) -> String {
-        let output = Command::new(&self.0.program).arg("fields").output().unwrap();
-        assert!(output.status.success());
-        let types: Vec<Type> = serde_json::from_slice(&output.stdout).unwrap();
-        let mut table = String::new();
-        for Type { name, fields } in types {
-            table += &format!("{name}\n");
-            for Field { name, kind } in fields {
-                table += &format!("  {name} {kind}\n");
-            }
-        }
-        table
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod alter;
+mod checklist;
 mod compare;
 mod corpus;
 mod differential;
@@ -15,12 +16,15 @@ mod pools;
 #[path = "../butane/random.rs"]
 mod random;
 mod running;
+mod sarif;
 mod types;
 #[path = "../butane/yaml.rs"]
 #[allow(dead_code)] // Butane configs are written in more ways.
 mod yaml;
 
-use basalt_static_pods::lint::fields::FIELDS;
+use std::process::Command;
+
+use e2e::peers::peer;
 use kubelet::Kubelet;
 
 #[test]
@@ -40,9 +44,24 @@ fn the_kubelet_says_the_same_of_the_corpus() {
 
 /// `UPDATE_EXPECT=1` writes the table anew.
 #[test]
-fn the_kubelet_knows_the_same_fields() {
-    let Some(kubelet) = Kubelet::find() else { return };
-    let table = kubelet.fields();
+fn the_fields_are_those_of_kubernetes() {
+    let Some(peer) = peer("kube-kinds") else { return };
+    let printed = Command::new(&peer.program).arg("pod-fields").output().unwrap();
+    assert!(printed.status.success());
+    let table = String::from_utf8(printed.stdout).unwrap();
     expect_test::expect_file!["../../../static-pods/src/lint/fields.txt"].assert_eq(&table);
-    assert_eq!(table, FIELDS);
+}
+
+/// So what prints the fields has the types that the kubelet reads manifests into.
+#[test]
+fn the_kubelet_is_built_with_the_same_types() {
+    let kinds = include_str!("../../peers/kube-kinds/go.sum");
+    let kubelet = include_str!("../../peers/kubelet-file/go.sum");
+    for module in ["k8s.io/api ", "k8s.io/apimachinery "] {
+        let of = |go_sum: &'static str| {
+            go_sum.lines().filter(|line| line.starts_with(module)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(kinds), of(kubelet));
+        assert!(!of(kinds).is_empty(), "{module}");
+    }
 }

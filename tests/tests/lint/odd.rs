@@ -1,5 +1,17 @@
 //! Scalars and collections that are seldom what is wanted, as YAML writes them.
 
+use basalt_static_pods::lint::fields::Takes;
+
+/// Scalars that look like what a field takes, and seldom are.
+pub(crate) fn scalars(takes: &Takes) -> &'static [&'static str] {
+    match takes {
+        Takes::Integer32 | Takes::Integer64 | Takes::NumberOrText => NUMBERS,
+        Takes::Flag => FLAGS,
+        Takes::Quantity => QUANTITIES,
+        _ => TEXTS,
+    }
+}
+
 pub(crate) const TEXTS: &[&str] = &[
     "",
     "\"\"",

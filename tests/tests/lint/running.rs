@@ -54,13 +54,8 @@ fn what_starts_and_what_never_does() {
         return;
     };
     let script = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
-    let recipe = Recipe {
-        name: "web",
-        tag: "1",
-        programs: &[],
-        applets: &["sh", "sleep"],
-        entrypoint: &["/usr/bin/sh", "-c", script],
-    };
+    let entrypoint = ["/usr/bin/sh", "-c", script];
+    let recipe = Recipe::of_busybox("web", "1", &["sh", "sleep"], &entrypoint);
     let web = images::make(&recipe, &busybox, folder.path()).unwrap();
     host.equip(&tree, "n1", ADDRESS).unwrap();
     tree.write("/etc/cni/net.d/10-none.conflist", CNI, 0o644).unwrap();

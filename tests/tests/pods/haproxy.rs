@@ -11,9 +11,10 @@ use basalt_model::names::Endpoint;
 use basalt_model::node::{HealthCheck, Node, Server};
 use basalt_static_pods::control::{HAPROXY_MASTER_SOCKET, check_command};
 use e2e::peers::{Peer, peer};
+use e2e::ports::free_port;
 
 use crate::container::{Container, Running};
-use crate::http::{Echo, free_port, get, status};
+use crate::http::{Echo, get, status};
 use crate::{lab, pod, wait_for, worked_example};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,7 +131,7 @@ struct Ports {
 
 impl Ports {
     fn choose() -> Self {
-        let [monitor, api, ingress, backend] = [(); 4].map(|()| free_port());
+        let [monitor, api, ingress, backend] = [(); 4].map(|()| free_port().unwrap());
         Self { monitor, api, ingress, backend }
     }
 
@@ -203,6 +204,25 @@ fn haproxy_serves_and_tells_its_health() {
     drop(backend);
     wait_for("not ready any more", PATIENCE, || status(ports.monitor, "/readyz") == Some(503));
     assert!(running.terminate().success(), "{}", running.said());
+}
+
+/// A host that gives fewer files than the limit of connections needs is served with those it gives.
+#[test]
+fn haproxy_serves_where_the_file_limit_is_low() {
+    let Some(haproxy) = peer("haproxy") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports::choose();
+    let mut node = ports.node();
+    node.haproxy.as_mut().unwrap().max_connections = 20_000;
+    let container = Container::new(&pod(&node, "haproxy"), folder.path());
+    write_certificates(&container, &node);
+    let backend = Echo::on(TcpListener::bind(("127.0.0.1", ports.backend)).unwrap());
+    let mut command = vec!["prlimit".to_owned(), "--nofile=300:300".to_owned()];
+    command.extend(container.command(&haproxy.program));
+    let running = Running::start(&command);
+    wait_for("ready", PATIENCE, || status(ports.monitor, "/readyz") == Some(200));
+    assert!(running.said().contains("FD limit"), "{}", running.said());
+    drop(backend);
 }
 
 /// Gives a command on one of haproxy's sockets, and the answer to it.

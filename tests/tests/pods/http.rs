@@ -25,11 +25,6 @@ pub(crate) fn status(port: u16, path: &str) -> Option<u16> {
     get(SocketAddr::from(([127, 0, 0, 1], port)), path).map(|(status, _)| status)
 }
 
-/// A port of this machine that is free now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A server that answers 200 to everything and sends the request back as the body. Gone when dropped.
 pub(crate) struct Echo {
     address: SocketAddr,

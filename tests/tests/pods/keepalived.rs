@@ -186,6 +186,34 @@ pub(crate) fn connect(first: &Station<'_>, second: &Station<'_>) {
     }
 }
 
+/// What haproxy tells of itself is told on the node alone, by whatever address another one asks.
+fn stays_on_the_node(n1: &Station<'_>, n2: &Station<'_>) {
+    const PORT: u16 = 9444;
+    let ask = |from: &Station<'_>, address: &str, path: &str| {
+        let url = format!("http://{address}:{PORT}{path}");
+        let limits = ["--silent", "--fail", "--max-time", "5", "--output", "/dev/null"];
+        from.machine.command("curl").args(limits).arg(url).status().unwrap().code()
+    };
+    const REFUSED: Option<i32> = Some(7);
+    for path in ["/stats", "/metrics", "/healthz"] {
+        assert_eq!(ask(n1, "127.0.0.1", path), Some(0), "{path}");
+        for address in ["192.0.2.11", "192.0.2.10", "[2001:db8:2::11]", "[2001:db8:2::10]"] {
+            assert_eq!(ask(n2, address, path), REFUSED, "{address}{path}");
+            // The node itself, by an address that others could use.
+            assert_eq!(ask(n1, address, path), REFUSED, "{address}{path}");
+        }
+    }
+    let listening =
+        n1.machine.run(&format!("ss --no-header --listening --tcp --numeric sport = :{PORT}"));
+    assert!(listening.lines().count() == 1 && listening.contains("127.0.0.1:9444"), "{listening}");
+    // It shows, and changes nothing: whoever is on the node needs no password for that.
+    let change =
+        "curl --silent --max-time 5 --data 's=own&b=%234&action=drain' http://127.0.0.1:9444/stats";
+    let _ = n1.machine.command("sh").args(["-c", change]).output().unwrap();
+    let state = n1.machine.run("curl --silent 'http://127.0.0.1:9444/stats;csv'");
+    assert!(state.contains(",UP,") && !state.contains("DRAIN"), "{state}");
+}
+
 /// The whole point of both pods: whatever fails, exactly one node holds the addresses, and it is one that serves.
 #[test]
 fn addresses_follow_the_node_that_serves() {
@@ -216,6 +244,7 @@ fn addresses_follow_the_node_that_serves() {
     let body = n2.machine.run("curl --silent --fail --max-time 5 http://192.0.2.10:6443/hello");
     assert!(body.starts_with("GET /hello"), "{body}");
     n2.machine.run("curl --silent --fail --max-time 5 'http://[2001:db8:2::10]:6443/hello'");
+    stays_on_the_node(&n1, &n2);
 
     n1.backend = None;
     let moved = wait_for("n2 takes over", PATIENCE, || n2.holds() && n1.holds_nothing());
@@ -276,6 +305,43 @@ fn the_liveness_probe_notices_a_process_that_hangs() {
     let answer = n1.probe("livenessProbe");
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "no answer from the VRRP process\n");
     assert!(!answer.status.success());
+    // What was answered before does not count for a process that hangs.
+    let answer = n1.probe("readinessProbe");
+    assert!(!answer.status.success(), "{answer:?}");
     stop("CONT");
     wait_for("alive again", PATIENCE, || n1.probe("livenessProbe").status.success());
+}
+
+/// A log that says the same every few seconds hides the rest.
+#[test]
+fn the_probes_are_quiet_and_see_a_fault_at_once() {
+    let (Some(keepalived), Some(haproxy)) = (peer("keepalived"), peer("haproxy")) else { return };
+    if peer("curl").is_none() || !root_or_skip() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut n1 = Station::new("n1", folder.path(), [&keepalived, &haproxy]);
+    let n2 = Station::new("n2", folder.path(), [&keepalived, &haproxy]);
+    connect(&n1, &n2);
+    n1.start_keepalived();
+    wait_for("ready", PATIENCE, || n1.probe("readinessProbe").status.success());
+    let printed = || n1.said().matches("Printing").count();
+    let before = printed();
+    for _ in 0..6 {
+        for probe in ["livenessProbe", "readinessProbe"] {
+            let answer = n1.probe(probe);
+            assert!(answer.status.success(), "{probe}: {answer:?}");
+        }
+    }
+    // Twelve questions would be twelve lines. A busy machine may leave a doubt once.
+    assert!(printed() <= before + 1, "{}", n1.said());
+    n1.machine.run("ip link set bond0 down");
+    wait_for("in fault", PATIENCE, || n1.said().contains("Entering FAULT STATE"));
+    let answer = n1.probe("readinessProbe");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "a VRRP instance is in fault\n");
+    assert!(!answer.status.success());
+    // It is no reason to restart keepalived.
+    assert!(n1.probe("livenessProbe").status.success());
+    n1.machine.run("ip link set bond0 up");
+    wait_for("ready again", PATIENCE, || n1.probe("readinessProbe").status.success());
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod bonds;
 mod container;
 mod haproxy;
 mod http;

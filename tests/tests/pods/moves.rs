@@ -58,6 +58,54 @@ fn a_stop_hands_the_addresses_over_at_once() {
     assert!(code.success() && n1.holds_nothing(), "{code}: {}", stopped.running.said());
 }
 
+/// Neighbours send to the new holder at once, without asking again: it announces itself (RFC 9568, section 8.1.2).
+#[test]
+fn a_new_holder_announces_itself() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [mut n1, n2] = pair(&["n1", "n2"].map(serving), folder.path(), &programs);
+    // Notes whoever announces itself, whether asked for or not.
+    n1.machine.run("echo 1 > /proc/sys/net/ipv4/conf/bond0/arp_accept");
+    let link = n2.machine.run("ip -oneline link show dev bond0");
+    let (_, link) = link.split_once("link/ether ").unwrap();
+    let link = link.split_once(' ').unwrap().0;
+    signal(n1.keepalived.as_ref().unwrap(), "TERM");
+    wait_for("n1's host knows where the address is", PATIENCE, || {
+        n1.machine.run("ip neighbour show to 192.0.2.10 dev bond0").contains(link)
+    });
+    n1.keepalived.take().unwrap().running.child.wait().unwrap();
+}
+
+/// A node that was taken off the list and goes on speaking, louder than all others, changes nothing for them.
+#[test]
+fn a_forgotten_node_is_not_heard() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut listed, mut forgotten) = (serving("n1"), serving("n2"));
+    for instance in &mut listed.keepalived.as_mut().unwrap().instances {
+        let other = if instance.source.is_ipv4() { "192.0.2.13" } else { "2001:db8:2::13" };
+        instance.peers = vec![other.parse().unwrap()];
+    }
+    for instance in &mut forgotten.keepalived.as_mut().unwrap().instances {
+        instance.priority = 127;
+    }
+    let programs = programs.each_ref();
+    let mut n1 = Station::of("n1", &listed, folder.path(), programs);
+    let mut n2 = Station::of("n2", &forgotten, folder.path(), programs);
+    connect(&n1, &n2);
+    n1.start_keepalived();
+    wait_for("n1 holds the addresses", PATIENCE, || n1.holds());
+    n2.start_keepalived();
+    wait_for("n2 speaks", PATIENCE, || n2.holds());
+    let backups = n1.said().matches("Entering BACKUP STATE").count();
+    // Longer than three adverts, after which whoever hears them has yielded.
+    for _ in 0..100 {
+        assert!(n1.holds(), "{}", n1.said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(n1.said().matches("Entering BACKUP STATE").count(), backups, "{}", n1.said());
+}
+
 /// haproxy's own sign that it is about to stop, and the one of its start.
 #[test]
 fn a_node_that_drains_stands_back() {

@@ -112,13 +112,7 @@ fn a_stopped_haproxy_lets_downloads_end() {
         applets: &["sh", "rm", "sleep"],
         entrypoint: &["haproxy"],
     });
-    let web = make(Recipe {
-        name: "web",
-        tag: "1",
-        programs: &[],
-        applets: &["httpd"],
-        entrypoint: &["httpd"],
-    });
+    let web = make(Recipe::of_busybox("web", "1", &["httpd"], &["httpd"]));
     host.equip(&tree, "n1", "127.0.0.1").unwrap();
     let machine = Machine::boot(tree).unwrap();
     host.start_containerd(&machine, &[&haproxy, &web]).unwrap();
@@ -140,7 +134,7 @@ fn a_stopped_haproxy_lets_downloads_end() {
 
     // Some seconds of download, more than all buffers on the way hold.
     let download = format!(
-        "curl -fsS --limit-rate 8M --max-time 60 -o /dev/null -w '%{{size_download}}' {} > /root/size 2>/root/error; echo $? > /root/code",
+        "curl -fsS --limit-rate 8M --max-time 60 -o /dev/null -w '%{{size_download}}' {} > /srv/size 2>/srv/error; echo $? > /srv/code",
         url("big")
     );
     machine.output(&["systemd-run", "--unit=download", "sh", "-c", &download]).unwrap();
@@ -151,10 +145,10 @@ fn a_stopped_haproxy_lets_downloads_end() {
     until("the download to begin", LIMIT, at_haproxy).unwrap();
     fs::remove_file(machine.root().join("etc/kubernetes/manifests/haproxy.yaml")).unwrap();
     until("closed ports", LIMIT, || ask().is_err().then_some(())).unwrap();
-    let code = machine.root().join("root/code");
+    let code = machine.root().join("srv/code");
     assert!(!code.exists(), "the download was over too soon to show anything");
     until("the end of the download", LIMIT, || code.exists().then_some(())).unwrap();
-    let read = |name: &str| fs::read_to_string(machine.root().join("root").join(name)).unwrap();
+    let read = |name: &str| fs::read_to_string(machine.root().join("srv").join(name)).unwrap();
     assert_eq!((read("code").trim(), read("size").trim()), ("0", "60000000"), "{}", read("error"));
     let gone = || {
         let listed = machine.output(&["ctr", "-n", "k8s.io", "tasks", "list", "-q"]).ok()?;

@@ -8,10 +8,11 @@ use basalt_model::node::{
     Server, ServerTls,
 };
 use e2e::peers::{Peer, peer};
+use e2e::ports::free_port;
 
 use crate::container::{Container, Running};
 use crate::haproxy::{PATIENCE, loopback, write_certificates};
-use crate::http::{Echo, free_port, get, status};
+use crate::http::{Echo, get, status};
 use crate::{lab, pod, wait_for};
 
 fn server(port: u16) -> Server {
@@ -50,7 +51,7 @@ fn the_client_is_known_behind_another_load_balancer() {
     for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
         let folder = tempfile::tempdir().unwrap();
         let backend = Echo::on(TcpListener::bind("127.0.0.1:0").unwrap());
-        let [outer, inner, monitor] = [(); 3].map(|()| free_port());
+        let [outer, inner, monitor] = [(); 3].map(|()| free_port().unwrap());
         let mut node = chain([outer, inner, backend.port(), monitor]);
         let config = node.haproxy.as_mut().unwrap();
         config.frontends[0].servers[0].send_proxy = Some(version);
@@ -106,7 +107,7 @@ fn servers_prove_who_they_are() {
 fn check(haproxy: &Peer, change: impl Fn(&mut Node), is_up: bool) {
     let folder = tempfile::tempdir().unwrap();
     let backend = Echo::on(TcpListener::bind("127.0.0.1:0").unwrap());
-    let [outer, inner, monitor] = [(); 3].map(|()| free_port());
+    let [outer, inner, monitor] = [(); 3].map(|()| free_port().unwrap());
     let mut node = chain([outer, inner, backend.port(), monitor]);
     node.haproxy.as_mut().unwrap().frontends[1].certificate = Some("ingress".parse().unwrap());
     node.trust_anchors.insert("stranger".parse().unwrap(), String::new());

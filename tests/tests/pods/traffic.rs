@@ -13,10 +13,11 @@ use basalt_static_pods::control::{
     HAPROXY_ADMIN_SOCKET, HAPROXY_DRAIN_FILE, HAPROXY_MASTER_SOCKET,
 };
 use e2e::peers::peer;
+use e2e::ports::free_port;
 
 use crate::container::{Container, Running};
 use crate::haproxy::{PATIENCE, loopback, say, start};
-use crate::http::{Echo, free_port, get, status};
+use crate::http::{Echo, get, status};
 use crate::{lab, pod, wait_for};
 
 /// The lab's node with one plain frontend on `port`, in front of one server.
@@ -124,7 +125,7 @@ fn no_request_is_lost_in_a_reload() {
     let Some(haproxy) = peer("haproxy") else { return };
     let folder = tempfile::tempdir().unwrap();
     let backend = Echo::on(TcpListener::bind("127.0.0.1:0").unwrap());
-    let [port, monitor] = [(); 2].map(|()| free_port());
+    let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
     let mut node = plain(ProxyMode::Http, port, backend.port(), monitor);
     let container = Container::new(&pod(&node, "haproxy"), folder.path());
     let running = start(&haproxy, &node, folder.path());
@@ -167,7 +168,7 @@ fn a_certificate_is_swapped_without_a_reload() {
     let (Some(haproxy), Some(curl)) = (peer("haproxy"), peer("curl")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let backend = Echo::on(TcpListener::bind("127.0.0.1:0").unwrap());
-    let [port, monitor] = [(); 2].map(|()| free_port());
+    let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
     let mut node = plain(ProxyMode::Http, port, backend.port(), monitor);
     let name = "ingress".parse().unwrap();
     node.haproxy.as_mut().unwrap().frontends[0].certificate = Some(name);
@@ -233,7 +234,7 @@ fn patient_backend() -> u16 {
 fn haproxy_drains_when_it_stops() {
     let Some(haproxy) = peer("haproxy") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let [port, monitor] = [(); 2].map(|()| free_port());
+    let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
     let mut node = plain(ProxyMode::Tcp, port, patient_backend(), monitor);
     node.haproxy.as_mut().unwrap().drain_seconds = 3;
     let container = Container::new(&pod(&node, "haproxy"), folder.path());
@@ -273,7 +274,7 @@ fn a_stop_takes_no_longer_than_it_may() {
     let Some(haproxy) = peer("haproxy") else { return };
     let folder = tempfile::tempdir().unwrap();
     let backend = Echo::on(TcpListener::bind("127.0.0.1:0").unwrap());
-    let [port, monitor] = [(); 2].map(|()| free_port());
+    let [port, monitor] = [(); 2].map(|()| free_port().unwrap());
     let mut node = plain(ProxyMode::Tcp, port, backend.port(), monitor);
     node.keepalived = None;
     let mut running = start(&haproxy, &node, folder.path());

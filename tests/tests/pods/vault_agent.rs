@@ -1,19 +1,21 @@
 //! The vault-agent pod and the real OpenBao, which speaks Vault's API.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use basalt_model::node::{Node, VaultAuth};
 use e2e::peers::{Peer, peer};
+use e2e::ports::free_port;
+use e2e::vault_server::VaultServer;
+use serde_json::json;
 
 use crate::container::{Container, Running};
-use crate::http::{free_port, status};
+use crate::http::status;
 use crate::{lab, pod, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const ROOT_TOKEN: &str = "root-of-the-test";
 
 /// The lab's node with a Vault on this machine.
 fn node(vault_port: u16, metrics_port: u16, role_id: &str) -> Node {
@@ -44,9 +46,9 @@ fn provision(container: &Container, ca: &str, secret_id: &str) {
 fn vault_agent_waits_for_a_vault_that_is_away() {
     let Some(bao) = peer("bao") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
+    let metrics_port = free_port().unwrap();
     let container = Container::new(
-        &pod(&node(free_port(), metrics_port, "role"), "vault-agent"),
+        &pod(&node(free_port().unwrap(), metrics_port, "role"), "vault-agent"),
         folder.path(),
     );
     let ca = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap().cert.pem();
@@ -66,83 +68,61 @@ fn vault_agent_waits_for_a_vault_that_is_away() {
     assert!(container.inside("/var/lib/basalt/identity/secret-id").exists());
 }
 
-/// A Vault with TLS, an AppRole and a secret.
-struct Vault<'a> {
-    bao: &'a Peer,
-    folder: &'a Path,
-    port: u16,
-    _running: Running,
+/// A Vault with an AppRole and a secret.
+fn vault(bao: &Peer) -> VaultServer {
+    let vault = VaultServer::start(bao).unwrap();
+    for (path, body) in [
+        ("sys/mounts/secret", json!({"type": "kv", "options": {"version": "2"}})),
+        (
+            "sys/policies/acl/registry",
+            json!({"policy": "path \"secret/data/registry\" { capabilities = [\"read\"] }"}),
+        ),
+        ("sys/auth/approle", json!({"type": "approle"})),
+        ("auth/approle/role/node", json!({"token_policies": "registry"})),
+    ] {
+        vault.write(path, &body).unwrap();
+    }
+    keep_password(&vault, "correct horse");
+    vault
 }
 
-impl<'a> Vault<'a> {
-    fn start(bao: &'a Peer, folder: &'a Path) -> Self {
-        let port = free_port();
-        let command = [
-            "env".to_owned(),
-            format!("HOME={}", folder.display()),
-            bao.program.display().to_string(),
-            "server".to_owned(),
-            "-dev-tls".to_owned(),
-            format!("-dev-tls-cert-dir={}", folder.display()),
-            format!("-dev-root-token-id={ROOT_TOKEN}"),
-            format!("-dev-listen-address=127.0.0.1:{port}"),
-        ];
-        let running = Running::start(&command);
-        wait_for("Vault", PATIENCE, || running.said().contains("Development mode should NOT"));
-        let vault = Self { bao, folder, port, _running: running };
-        std::fs::write(
-            folder.join("policy.hcl"),
-            "path \"secret/data/registry\" { capabilities = [\"read\"] }",
-        )
-        .unwrap();
-        let policy = folder.join("policy.hcl").display().to_string();
-        vault.ask(&["policy", "write", "registry", &policy]);
-        vault.ask(&["auth", "enable", "approle"]);
-        vault.ask(&["write", "auth/approle/role/node", "token_policies=registry"]);
-        vault.ask(&["kv", "put", "-mount=secret", "registry", "password=correct horse"]);
-        vault
-    }
-
-    fn ca(&self) -> String {
-        std::fs::read_to_string(self.folder.join("vault-ca.pem")).unwrap()
-    }
-
-    fn ask(&self, arguments: &[&str]) -> String {
-        let output = Command::new(&self.bao.program)
-            .args(arguments)
-            .env("HOME", self.folder)
-            .env("VAULT_ADDR", format!("https://127.0.0.1:{}", self.port))
-            .env("VAULT_CACERT", self.folder.join("vault-ca.pem"))
-            .env("VAULT_TOKEN", ROOT_TOKEN)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
+fn keep_password(vault: &VaultServer, text: &str) {
+    let body = json!({"data": {"password": text}});
+    // A new mount of the second version takes no writes until it has looked for data of the first.
+    wait_for("the secret to be kept", PATIENCE, || {
+        vault.write("secret/data/registry", &body).is_ok()
+    });
 }
 
 #[test]
 fn vault_agent_renders_a_secret() {
     let Some(bao) = peer("bao") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let vault = Vault::start(&bao, folder.path());
-    let role_id = vault.ask(&["read", "-field=role_id", "auth/approle/role/node/role-id"]);
-    let secret_id =
-        vault.ask(&["write", "-force", "-field=secret_id", "auth/approle/role/node/secret-id"]);
+    let mut vault = vault(&bao);
+    let role_id = vault.read("auth/approle/role/node/role-id").unwrap();
+    let role_id = role_id["data"]["role_id"].as_str().unwrap();
+    let secret_id = vault.write("auth/approle/role/node/secret-id", &json!({})).unwrap();
+    let secret_id = secret_id["data"]["secret_id"].as_str().unwrap();
 
     let root = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
-    let node = node(vault.port, metrics_port, role_id.trim());
+    let metrics_port = free_port().unwrap();
+    let node = node(vault.socket_address().port(), metrics_port, role_id);
     let container = Container::new(&pod(&node, "vault-agent"), root.path());
-    provision(&container, &vault.ca(), &secret_id);
+    provision(&container, vault.ca_pem(), secret_id);
     let destination = container.inside("/var/lib/registry/se\"c${r}et/password");
-    // The second start has nothing but what the first one left.
+    let before = files(root.path());
+    // The second start has nothing but what the first one left, and Vault is away for a while.
     for start in ["first", "second"] {
+        if start == "second" {
+            vault.kill().unwrap();
+        }
         let mut running = Running::start(&container.command(&bao.program));
+        if start == "second" {
+            wait_for("a try without Vault", PATIENCE, || {
+                running.said().contains("error authenticating")
+            });
+            assert!(!destination.exists());
+            vault.restart().unwrap();
+        }
         let path = destination.clone();
         wait_for("the secret in its file", PATIENCE, || {
             assert_eq!(running.child.try_wait().unwrap(), None, "{start}: {}", running.said());
@@ -151,9 +131,19 @@ fn vault_agent_renders_a_secret() {
         assert_eq!(std::fs::read_to_string(&destination).unwrap(), "correct horse\n");
         assert_eq!(destination.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         assert!(!running.said().contains("correct horse"));
+        // What it is let in with stays in its memory.
+        let written: Vec<PathBuf> = files(root.path()).difference(&before).cloned().collect();
+        assert_eq!(written, std::slice::from_ref(&destination));
         assert!(running.terminate().success(), "{}", running.said());
         std::fs::remove_file(&destination).unwrap();
     }
+}
+
+/// All files below `folder`.
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { BTreeSet::from([path]) };
+    paths.flat_map(below).collect()
 }
 
 /// With the certificate by which the node logs in, for a consumer that is not root. The file is compared with what it
@@ -166,21 +156,18 @@ fn vault_agent_renders_for_another_user() {
     if !e2e::needs::root_or_skip() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let vault = Vault::start(&bao, folder.path());
+    let vault = vault(&bao);
     let key = rcgen::KeyPair::generate().unwrap();
     let mut wanted = rcgen::CertificateParams::new(Vec::new()).unwrap();
     wanted.distinguished_name.push(rcgen::DnType::CommonName, "n1");
     wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let identity = wanted.self_signed(&key).unwrap();
-    let trusted = folder.path().join("identity.pem");
-    std::fs::write(&trusted, identity.pem()).unwrap();
-    vault.ask(&["auth", "enable", "cert"]);
-    let certificate = format!("certificate=@{}", trusted.display());
-    vault.ask(&["write", "auth/cert/certs/node", &certificate, "token_policies=registry"]);
+    vault.write("sys/auth/cert", &json!({"type": "cert"})).unwrap();
+    let role = json!({"certificate": identity.pem(), "token_policies": "registry"});
+    vault.write("auth/cert/certs/node", &role).unwrap();
 
     let root = tempfile::tempdir().unwrap();
-    let mut node = node(vault.port, free_port(), "");
+    let mut node = node(vault.socket_address().port(), free_port().unwrap(), "");
     let path = |name: &str| format!("/var/lib/basalt/identity/{name}").parse().unwrap();
     node.vault.as_mut().unwrap().auth = VaultAuth::Cert {
         mount: "cert".to_owned(),
@@ -192,18 +179,14 @@ fn vault_agent_renders_for_another_user() {
     (template.user_id, template.group_id) = (1234, 2345);
     template.mode = "0600".parse().unwrap();
     let container = Container::new(&pod(&node, "vault-agent"), root.path());
-    provision(&container, &vault.ca(), "");
+    provision(&container, vault.ca_pem(), "");
     for (name, text) in [("certificate.pem", identity.pem()), ("key.pem", key.serialize_pem())] {
         let path = container.inside(&format!("/var/lib/basalt/identity/{name}"));
         std::fs::write(path, text).unwrap();
     }
     let destination = container.inside("/var/lib/registry/se\"c${r}et/password");
-    let password = |text: &str| {
-        let argument = format!("password={text}");
-        vault.ask(&["kv", "put", "-mount=secret", "registry", &argument]);
-    };
     for text in ["one", "two"] {
-        password(text);
+        keep_password(&vault, text);
         let mut running = Running::start(&container.command(&bao.program));
         wait_for(text, PATIENCE, || {
             assert_eq!(running.child.try_wait().unwrap(), None, "{}", running.said());

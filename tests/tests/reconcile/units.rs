@@ -74,7 +74,7 @@ fn systemd_accepts_the_units() {
     assert!(text.contains("Typ"), "the tool notices what is wrong: {text}");
 }
 
-/// 2.3 of 10 as `systemd-analyze security` counts, nearly half of it for asking pods and addresses whether they answer;
+/// 2.4 of 10 as `systemd-analyze security` counts, nearly half of it for asking pods and addresses whether they answer;
 /// the threshold is in tenths.
 #[test]
 fn the_agent_is_locked_in() {

@@ -10,10 +10,10 @@ auto_auth {
     mount_path = "auth/cert"
     config {
       ca_cert = "/etc/basalt/trust/lab-vault.pem"
-      client_cert = "/var/lib/basalt/identity/certificate.pem"
-      client_key = "/var/lib/basalt/identity/key.pem"
+      client_cert = "/run/basalt/identity/certificate.pem"
+      client_key = "/run/basalt/identity/key.pem"
       reload = true
-      name = "lab-node"
+      name = "basalt-lab-nodes-controller"
     }
   }
 }
