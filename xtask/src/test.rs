@@ -20,11 +20,14 @@ use crate::output::{self, Readers};
 use crate::progress::Progress;
 use crate::{FAILED, command, peers};
 use count::Counts;
-use suites::{Suite, What};
+use suites::{Finished, Suite, What};
 
 /// First the style (`cargo fmt`, `cargo clippy`), generated files and the dependencies (`cargo deny`), then every test
 /// of the workspace: two test programs at a time, those that take long first. What one prints is shown when it ends.
 /// All of it runs even when something fails, so that one run shows every finding.
+///
+/// A test that fails then runs again, alone: on machines with work to do, some real programs are late for their time.
+/// One that passes alone counts as passed and is named as unsteady, with what it printed the first time above.
 ///
 /// It ends with a table of the real programs (peers) that tests ran against, and the line `N passed, N failed, N
 /// skipped`. A test that needs a peer that is missing, or root, is skipped and named.
@@ -95,6 +98,8 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+/// So many tests that failed run again at most.
+const MOST_AGAIN: usize = 10;
 const DENY_TEST: &str = "cargo deny check";
 /// Advisories are not among them: their database is fetched from the network, and changes without a commit of ours.
 const DENY_ARGUMENTS: &[&str] =
@@ -144,7 +149,45 @@ fn run_tests(
         return Ok((counts, Vec::new()));
     };
     let xtask = env::current_exe()?;
-    let prepare = |suite: &Suite| {
+    let bench =
+        Bench { arguments, checkout, agent, xtask: &xtask, report: report.path(), progress };
+    let mut screen = Screen { progress, readers: Readers::Some };
+    let mut failed = Vec::new();
+    let first = |suite: &Suite| bench.command(suite, &arguments.filters);
+    suites::run(suites::all(&messages)?, progress, first, |finished| {
+        screen.show(&finished)?;
+        let mut one = Counts::of(&finished.output);
+        one.is_incomplete = !finished.status.success() && one.failed == 0;
+        failed.extend(one.failed_names.iter().map(|name| (finished.suite.clone(), name.clone())));
+        counts.add(one);
+        Ok(())
+    })?;
+    // Many failures are no matter of time.
+    if arguments.filters.is_empty() && failed.len() <= MOST_AGAIN {
+        for (suite, name) in failed {
+            if bench.passes_alone(&suite, &name, &mut screen)? {
+                counts.passed_alone(&suite.name, &name);
+            }
+        }
+    }
+    let text = std::fs::read_to_string(report.path())?;
+    let events = report::parse(&text).context("a test wrote a report that cannot be read")?;
+    Ok((counts, events))
+}
+
+/// What the tests run with.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    checkout: &'a Path,
+    agent: &'a Path,
+    xtask: &'a Path,
+    report: &'a Path,
+    progress: &'a Progress,
+}
+
+impl Bench<'_> {
+    /// What runs the tests of `suite` that `only`, arguments of libtest's, leaves.
+    fn command(&self, suite: &Suite, only: &[String]) -> Command {
         let mut test = match &suite.what {
             What::Program { program, folder } => {
                 let mut test = Command::new(program);
@@ -154,41 +197,53 @@ fn run_tests(
             }
             What::Examples => {
                 let mut test = cargo();
-                test.current_dir(checkout).args(["test", "--workspace", "--doc"]);
-                test.args(quiet(progress)).arg("--");
+                test.current_dir(self.checkout).args(["test", "--workspace", "--doc"]);
+                test.args(quiet(self.progress)).arg("--");
                 test
             }
         };
         test.arg(if std::io::stdout().is_terminal() { "--color=always" } else { "--color=never" });
         // One line per test: names of failed tests are read off them.
-        test.arg("--format=pretty").args(&arguments.filters);
-        test.env(report::VARIABLE, report.path());
-        test.env(programs::AGENT_VARIABLE, agent);
-        test.env(programs::XTASK_VARIABLE, &xtask);
-        if arguments.require_peers {
+        test.arg("--format=pretty").args(only);
+        test.env(report::VARIABLE, self.report);
+        test.env(programs::AGENT_VARIABLE, self.agent);
+        test.env(programs::XTASK_VARIABLE, self.xtask);
+        if self.arguments.require_peers {
             test.env(REQUIRE_VARIABLE, "1");
         }
         test
-    };
-    let mut readers = Readers::Some;
-    suites::run(suites::all(&messages)?, progress, prepare, |finished| {
-        let before = counts.failed;
-        String::from_utf8_lossy(&finished.output).lines().for_each(|line| counts.read(line));
-        counts.is_incomplete |= !finished.status.success() && counts.failed == before;
-        let seconds = finished.took.as_secs();
-        progress.step(format!("tested: {} in {seconds} s ({})", finished.name, finished.status));
+    }
+
+    /// Whether the test `name` of `suite` passes while no other one runs.
+    fn passes_alone(&self, suite: &Suite, name: &str, screen: &mut Screen) -> Result<bool> {
+        self.progress.step(format!("testing again, alone: {name} of {}", suite.name));
+        // With one thread, what is printed meanwhile would stand in the line that tells the result.
+        let only = ["--test-threads=2", "--exact", name].map(str::to_owned);
+        let finished = suites::perform(suite.clone(), self.command(suite, &only))?;
+        screen.show(&finished)?;
+        Ok(finished.status.success() && Counts::of(&finished.output).passed == 1)
+    }
+}
+
+/// Where the tests' outputs go.
+struct Screen<'a> {
+    progress: &'a Progress,
+    readers: Readers,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, finished: &Finished) -> Result<()> {
+        let (name, seconds) = (&finished.suite.name, finished.took.as_secs());
+        self.progress.step(format!("tested: {name} in {seconds} s ({})", finished.status));
         // Tests may print anything: bytes go through as they are. Without readers the tests still count.
-        if matches!(readers, Readers::Some) {
-            readers = output::write(|out| {
-                writeln!(out, "\n{}:", finished.name)?;
+        if matches!(self.readers, Readers::Some) {
+            self.readers = output::write(|out| {
+                writeln!(out, "\n{name}:")?;
                 out.write_all(&finished.output)
             })?;
         }
         Ok(())
-    })?;
-    let text = std::fs::read_to_string(report.path())?;
-    let events = report::parse(&text).context("a test wrote a report that cannot be read")?;
-    Ok((counts, events))
+    }
 }
 
 /// Builds every test, before any of them runs beside others and wants its time. What cargo says about it; none when that

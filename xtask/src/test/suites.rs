@@ -39,7 +39,7 @@ pub(super) enum What {
 
 /// How a part ended.
 pub(super) struct Finished {
-    pub(super) name: String,
+    pub(super) suite: Suite,
     pub(super) took: Duration,
     /// What it printed, on both outputs.
     pub(super) output: Vec<u8>,
@@ -139,7 +139,7 @@ pub(super) fn run(
             let Some(suite) = suite else { return Ok(()) };
             progress.step(format!("testing: {}", suite.name));
             let command = prepare(&suite);
-            let finished = perform(suite.name, command);
+            let finished = perform(suite, command);
             let ended = finished.and_then(|finished| (take.lock().expect("as above"))(finished));
             if ended.is_err() {
                 left.lock().expect("as above").clear();
@@ -154,14 +154,18 @@ pub(super) fn run(
     })
 }
 
-fn perform(name: String, mut test: Command) -> Result<Finished> {
+/// Runs `test`, which is of `suite`, and keeps what it prints.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn perform(suite: Suite, mut test: Command) -> Result<Finished> {
     let begin = Instant::now();
     let mut output = tempfile::tempfile()?;
     test.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     let line = command::line(&test);
     let status = test.status().with_context(|| format!("cannot start `{line}`"))?;
     let output = read_back(&mut output)?;
-    Ok(Finished { name, took: begin.elapsed(), output, status })
+    Ok(Finished { suite, took: begin.elapsed(), output, status })
 }
 
 fn read_back(file: &mut File) -> Result<Vec<u8>> {
@@ -215,7 +219,7 @@ mod tests {
         let mut seen = Vec::new();
         run(suites(), &Progress::new(true), echo, |finished| {
             assert_eq!(finished.output, b"out\nerror\n");
-            seen.push((finished.name, finished.status.code().unwrap()));
+            seen.push((finished.suite.name, finished.status.code().unwrap()));
             Ok(())
         })
         .unwrap();

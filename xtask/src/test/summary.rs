@@ -22,6 +22,9 @@ pub(super) fn text(counts: &Counts, events: &[Event], failures: &[String]) -> St
             tests.iter().copied().collect::<Vec<_>>().join(", ")
         );
     }
+    for test in &counts.unsteady {
+        text += &format!("unsteady, failed beside other tests and passed alone: {test}\n");
+    }
     for failure in failures {
         text += &format!("failed: {failure}\n");
     }
@@ -126,8 +129,15 @@ mod tests {
             Event::Skipped { reason: "needs root".to_owned(), test: "boot::a".to_owned() },
         ];
         let failed_names = BTreeSet::from(["b".to_owned()]);
-        let counts =
-            Counts { passed: 20, failed: 1, ignored: 2, failed_names, is_incomplete: false };
+        let unsteady = vec!["pods::e".to_owned()];
+        let counts = Counts {
+            passed: 20,
+            failed: 1,
+            ignored: 2,
+            failed_names,
+            unsteady,
+            ..Counts::default()
+        };
         let failures = ["`cargo fmt --check`".to_owned()];
         expect_test::expect![[r#"
 
@@ -139,6 +149,7 @@ mod tests {
 
             skipped, `umoci` is missing: image::a
             skipped, needs root: boot::a
+            unsteady, failed beside other tests and passed alone: pods::e
             failed: `cargo fmt --check`
             18 passed, 1 failed, 4 skipped
         "#]]
