@@ -7,6 +7,8 @@
 //! keepalived: write the config files, run [`check_command`] in the container, then [`KEEPALIVED_RELOAD_COMMAND`], and
 //! [`keepalived_verify_command`] to see that it took it.
 
+use std::net::SocketAddr;
+
 use basalt_model::names::AbsolutePath;
 use basalt_model::node::Frontend;
 
@@ -41,6 +43,12 @@ pub fn haproxy_certificate_file(directory: &AbsolutePath) -> String {
 /// connect, and nothing goes on to a server.
 pub fn haproxy_handshake_socket(frontend: &Frontend) -> String {
     haproxy::own_socket(frontend)
+}
+
+/// The path by which the witness of another node's haproxy is asked (`haproxy.witness_port`) whether it reaches a port of
+/// a virtual address: 200 when it does, 503 when it does not.
+pub fn haproxy_witness_path(address: SocketAddr) -> String {
+    haproxy::witness::path(address)
 }
 
 /// Makes keepalived read its config again: it is the first process of its container.

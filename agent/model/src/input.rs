@@ -166,6 +166,9 @@ record! {
         roles: Vec<Located<RoleName>>,
         /// Loopback port of health answers, statistics and metrics.
         monitor_port: Located<Between<1, 65535>> = Located::default_of(Between(9444)),
+        /// Port on a node's own addresses where haproxy tells the other nodes of its VRRP instances which virtual
+        /// addresses it reaches. Firewalls between them have to let it through.
+        witness_port: Located<Between<1, 65535>> = Located::default_of(Between(9446)),
         /// Connections at once. Each takes two file descriptors, and the kernel gives a process 1,048,576.
         max_connections: Between<1, 500000> = Between(20000),
         /// Seconds to wait for a connection to a server.

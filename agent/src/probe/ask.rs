@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::Answer;
 use super::questions::How;
+use super::{Answer, outside};
 use crate::host::cri::Cri;
 use crate::host::{Host, look};
 
@@ -43,6 +43,19 @@ pub(crate) struct Asker {
 impl Asker {
     /// Asks one question.
     pub(crate) async fn ask(&self, how: &How) -> (Answer, String) {
+        let How::FromOutside { asked, source, witnesses, path } = how else {
+            return self.ask_here(how).await;
+        };
+        let here = self.ask_here(asked).await;
+        match here {
+            (Answer::Good, evidence) => {
+                outside::verdict(evidence, &outside::ask(*source, witnesses, path).await)
+            }
+            (answer, evidence) => (answer, format!("{evidence}; this node holds the address")),
+        }
+    }
+
+    async fn ask_here(&self, how: &How) -> (Answer, String) {
         let answer = match how {
             How::Http { address, path, limit_seconds, highest_status } => {
                 let limit = Duration::from_secs(*limit_seconds);
@@ -56,6 +69,7 @@ impl Asker {
                 return self.exec(pod, container, command, *limit_seconds).await;
             }
             How::File { path } => self.file(path),
+            How::FromOutside { .. } => Err("it is asked from outside once only".to_owned()),
         };
         match answer {
             Ok(evidence) => (Answer::Good, evidence),
@@ -168,7 +182,18 @@ async fn tcp(address: SocketAddr) -> Result<String, String> {
 
 async fn http(address: SocketAddr, path: &str, highest: u16) -> Result<String, String> {
     let url = format!("http://{address}{path}");
-    let stream = connect(address).await?;
+    let status = status_of(connect(address).await?, &url, address, path).await?;
+    let evidence = format!("{url} answers {status}");
+    if (200..=highest).contains(&status) { Ok(evidence) } else { Err(evidence) }
+}
+
+/// The status that answers `GET` of `path` on `stream`.
+pub(super) async fn status_of(
+    stream: TcpStream,
+    url: &str,
+    address: SocketAddr,
+    path: &str,
+) -> Result<u16, String> {
     let failed = |error: hyper::Error| match error.source() {
         Some(cause) => format!("{url}: {error}: {cause}"),
         None => format!("{url}: {error}"),
@@ -190,10 +215,7 @@ async fn http(address: SocketAddr, path: &str, highest: u16) -> Result<String, S
             Err(error) => Err(error),
         },
     };
-    let response = response.map_err(failed)?;
-    let status = response.status().as_u16();
-    let evidence = format!("{url} answers {status}");
-    if (200..=highest).contains(&status) { Ok(evidence) } else { Err(evidence) }
+    Ok(response.map_err(failed)?.status().as_u16())
 }
 
 /// A client that takes every certificate: who may be asked is known by address, and what matters is that the other side

@@ -194,16 +194,11 @@ impl Asking<'_> {
 
 /// An outcome says from where it was seen.
 fn with_place(question: &Question, evidence: String) -> String {
-    let address = match (&question.how, question.level) {
-        (
-            How::Http { address, .. } | How::Tcp { address } | How::Tls { address, .. },
-            Level::Outcome,
-        ) => address.ip(),
-        _ => return evidence,
-    };
-    match own_addresses().contains(&address) {
-        true => format!("{evidence}; this node holds the address, and asked itself"),
-        false => format!("{evidence}; another node holds the address, if any does"),
+    match (question.level, &question.how) {
+        (Level::Outcome, How::FromOutside { .. }) | (Level::Process | Level::Function, _) => {
+            evidence
+        }
+        (Level::Outcome, _) => format!("{evidence}; another node holds the address, if any does"),
     }
 }
 

@@ -6,11 +6,12 @@
 //! - *Outcome*: the virtual addresses answer.
 //!
 //! Reading order: this file (answers, and how long they have been good), [`wanted`] (what a manifest wants), [`process`]
-//! and [`questions`] (what follows from that), all pure, and [`lingering`] (what is stuck); then [`ask`], which asks one, and [`look`], which asks all.
+//! and [`questions`] (what follows from that), all pure, and [`lingering`] (what is stuck); then [`ask`] and [`outside`], which ask one, and [`look`], which asks all.
 
 pub(crate) mod ask;
 pub(crate) mod lingering;
 pub(crate) mod look;
+mod outside;
 pub(crate) mod process;
 pub(crate) mod questions;
 pub(crate) mod wanted;

@@ -8,14 +8,15 @@
 //! - A *file* for each template of vault-agent: it has rendered it.
 //! - The *outcome*: each virtual address answers at each port that haproxy serves on it, as a client sees it. Asked from
 //!   here, this proves the way of a client only while another node holds the address. While this node holds it, the
-//!   connection never leaves the machine: it proves that the address is here and that haproxy serves on it; that the
-//!   neighbours know is what the probes of the other nodes prove, which ask the same from outside.
+//!   connection never leaves the machine; so the haproxy of each other node, which looks at the address all the time, is
+//!   asked whether it reaches it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use basalt_model::node::{Ask, Certificate, CheckTls, Frontend, Node, ProxyMode};
+use basalt_model::node::{Certificate, Frontend, Node};
 use basalt_static_pods::control;
+use basalt_static_pods::services::{Sign, services};
 
 use super::Level;
 use super::wanted::{Action, PodWanted};
@@ -55,6 +56,16 @@ pub(crate) enum How {
     Exec { pod: String, container: String, command: Vec<String>, limit_seconds: u64 },
     /// A file of the host that holds something.
     File { path: String },
+    /// What is asked of an address that this node has, and then from outside: whether other nodes reach it too. Good is
+    /// one that does; when none of them says anything, what this node sees itself has to do.
+    FromOutside {
+        asked: Box<How>,
+        /// The address of this node that the others answer.
+        source: IpAddr,
+        /// Where the others are asked.
+        witnesses: Vec<SocketAddr>,
+        path: String,
+    },
 }
 
 /// The questions that the pods of a set call for. `own` are the addresses that this node has now.
@@ -73,7 +84,7 @@ pub(crate) fn questions(node: &Node, pods: &[PodWanted], own: &BTreeSet<IpAddr>)
     questions.extend(pods.iter().flat_map(|pod| readiness(node, pod)));
     questions.extend(tls(node, own));
     questions.extend(rendered(node));
-    questions.extend(outcome(node));
+    questions.extend(outcome(node, own));
     questions
 }
 
@@ -161,58 +172,34 @@ fn rendered(node: &Node) -> impl Iterator<Item = Question> {
 }
 
 /// Every virtual address of this node's VRRP instances, at each port that haproxy serves on it.
-fn outcome(node: &Node) -> Vec<Question> {
-    let instances = node.keepalived.iter().flat_map(|keepalived| &keepalived.instances);
-    let virtuals: BTreeSet<IpAddr> = instances
-        .flat_map(|instance| instance.virtual_addresses.iter().map(|cidr| cidr.address()))
-        .collect();
-    let frontends = || node.haproxy.iter().flat_map(|haproxy| &haproxy.frontends);
-    let mut questions = Vec::new();
-    for address in virtuals {
-        for frontend in frontends() {
-            let serves = |bind: IpAddr| {
-                bind == address || (bind.is_unspecified() && bind.is_ipv4() == address.is_ipv4())
-            };
-            let ports: BTreeSet<u16> = frontend
-                .binds
-                .iter()
-                .filter(|it| serves(it.0.ip()))
-                .map(|it| it.0.port())
-                .collect();
-            questions.extend(ports.into_iter().map(|port| Question {
-                level: Level::Outcome,
-                subject: address.to_string(),
-                name: format!("port {port}"),
-                how: through(frontend, SocketAddr::new(address, port)),
-            }));
-        }
-    }
-    questions
-}
-
-/// How a client sees that a frontend serves it.
-fn through(frontend: &Frontend, address: SocketAddr) -> How {
-    // Without the header of a proxy it says nothing, but it waits for one.
-    if frontend.accept_proxy {
-        return How::Tcp { address };
-    }
-    let ends_tls = frontend.certificate.is_some();
-    // The handshake is the server's.
-    let carries_tls = frontend.mode == ProxyMode::Tcp
-        && frontend.server_tls.is_none()
-        && frontend.check.tls != CheckTls::Off;
-    match frontend.mode {
-        // Another node may hold the address, with a certificate of its own.
-        _ if ends_tls || carries_tls => How::Tls { address, certificate: None },
-        ProxyMode::Http => {
-            let path = match &frontend.check.ask {
-                Ask::Http { path, .. } => path.clone(),
-                Ask::Connect => "/".to_owned(),
-            };
-            How::Http { address, path, limit_seconds: 3, highest_status: 499 }
-        }
-        ProxyMode::Tcp => How::Tcp { address },
-    }
+fn outcome<'a>(
+    node: &'a Node,
+    own: &'a BTreeSet<IpAddr>,
+) -> impl Iterator<Item = Question> + use<'a> {
+    let port = node.haproxy.as_ref().map_or(0, |haproxy| haproxy.witness_port);
+    services(node).into_iter().map(move |service| {
+        let address = service.address;
+        let asked = match service.sign() {
+            Sign::Connection | Sign::ProxiedConnection => How::Tcp { address },
+            Sign::Handshake => How::Tls { address, certificate: None },
+            Sign::Answer { path } => {
+                How::Http { address, path: path.to_owned(), limit_seconds: 3, highest_status: 499 }
+            }
+        };
+        let how = match own.contains(&address.ip()) {
+            false => asked,
+            true => How::FromOutside {
+                asked: Box::new(asked),
+                source: service.instance.source,
+                witnesses: (service.instance.peers.iter())
+                    .map(|peer| SocketAddr::new(*peer, port))
+                    .collect(),
+                path: control::haproxy_witness_path(address),
+            },
+        };
+        let (subject, name) = (address.ip().to_string(), format!("port {}", address.port()));
+        Question { level: Level::Outcome, subject, name, how }
+    })
 }
 
 #[cfg(test)]
@@ -231,9 +218,8 @@ mod tests {
             .collect();
         let lines = |own: &[&str]| -> String {
             let own = own.iter().map(|address| address.parse().unwrap()).collect();
-            let mut lines = String::new();
-            for question in questions(&node, &pods, &own) {
-                let how = match question.how {
+            fn text(how: How) -> String {
+                match how {
                     How::Http { address, path, .. } => format!("GET http://{address}{path}"),
                     How::Tcp { address } => format!("connect to {address}"),
                     How::Tls { address, certificate: None } => format!("handshake with {address}"),
@@ -242,7 +228,16 @@ mod tests {
                     }
                     How::Exec { pod, container, .. } => format!("exec in {pod}/{container}"),
                     How::File { path } => format!("file {path}"),
-                };
+                    How::FromOutside { asked, source, witnesses, path } => {
+                        let witnesses = witnesses.iter().map(SocketAddr::to_string);
+                        let witnesses = witnesses.collect::<Vec<_>>().join(", ");
+                        format!("{}; {source} asks {witnesses} for {path}", text(*asked))
+                    }
+                }
+            }
+            let mut lines = String::new();
+            for question in questions(&node, &pods, &own) {
+                let how = text(question.how);
                 let Question { level, subject, name, .. } = question;
                 lines.push_str(&format!("{level} {subject} ({name}): {how}\n"));
             }
@@ -262,7 +257,10 @@ mod tests {
             outcome 2001:db8:2::10 (port 6443): handshake with [2001:db8:2::10]:6443
             outcome 2001:db8:2::10 (port 443): handshake with [2001:db8:2::10]:443
         "#]].assert_eq(&lines(&["192.0.2.11"]));
-        let with_address = lines(&["192.0.2.10"]);
-        assert!(with_address.lines().count() >= lines(&[]).lines().count());
+        let holding = lines(&["192.0.2.10", "192.0.2.11"]);
+        let outcome = |line: &&str| line.starts_with("outcome 192.0.2.10 (port 443)");
+        expect![[r#"outcome 192.0.2.10 (port 443): handshake with 192.0.2.10:443; 192.0.2.11 asks 192.0.2.12:9446, 192.0.2.13:9446 for /192.0.2.10/443"#]]
+            .assert_eq(holding.lines().find(outcome).unwrap());
+        assert!(!holding.contains("asks [2001:db8:2::12]"), "another node holds it: {holding}");
     }
 }

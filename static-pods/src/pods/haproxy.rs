@@ -8,6 +8,8 @@
 //! one backend has no living server or a listener cannot shake hands; `/readyz/INSTANCE` looks only at what the
 //! addresses of one VRRP instance carry, and is what keepalived asks ([`super::keepalived`]).
 //!
+//! Where addresses move, it also is a witness of them for the other nodes ([`witness`]).
+//!
 //! A shell is the container's first process, because the kubelet stops containers by SIGTERM, which haproxy takes for
 //! "drop everything" (`lifecycle.stopSignal` would change it, but is off by default up to Kubernetes 1.36, and an
 //! image's STOPSIGNAL is not ours). [`start_script`] tells keepalived to let go of the addresses, lets haproxy serve
@@ -17,6 +19,9 @@
 
 mod check;
 mod config;
+pub(crate) mod witness;
+
+use std::net::SocketAddr;
 
 use basalt_model::names::{AbsolutePath, ItemName};
 use basalt_model::node::{Certificate, CheckTls, Frontend, Haproxy, Node};
@@ -51,9 +56,14 @@ pub(crate) fn draft(node: &Node, haproxy: &Haproxy, findings: &mut Findings) -> 
     check::check(node, haproxy, findings);
     let certificates = check::used_certificates(node, haproxy, findings);
     let binds = || haproxy.frontends.iter().flat_map(|frontend| &frontend.binds);
-    let has_low_port = binds().any(|bind| bind.0.port() < 1024);
+    let witness = witness::binds(node, haproxy);
+    let has_low_port = binds()
+        .map(|bind| bind.0.port())
+        .chain(witness.iter().map(SocketAddr::port))
+        .any(|port| port < 1024);
     let mut ports = vec![loopback_port(haproxy.monitor_port)];
     ports.extend(binds().map(|bind| tcp_port(bind.0.ip(), bind.0.port())));
+    ports.extend(witness.iter().map(|bind| tcp_port(bind.ip(), bind.port())));
     let hand_over = hand_over_seconds(node);
     let config = config::config(node, haproxy, &certificates);
     let mut files = vec![config_file(NAME, "haproxy.cfg", 0o644, config)];

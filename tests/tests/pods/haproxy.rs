@@ -139,6 +139,8 @@ impl Ports {
     /// one real backend.
     fn node(&self) -> Node {
         let mut node = lab("n1");
+        // Not on this machine's network.
+        node.keepalived = None;
         let haproxy = node.haproxy.as_mut().unwrap();
         haproxy.monitor_port = self.monitor;
         haproxy.max_connections = 100;

@@ -17,6 +17,7 @@ mod on_kubelet;
 mod proxying;
 mod traffic;
 mod vault_agent;
+mod witness;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -14,13 +14,17 @@ use crate::namespace::Contained;
 use crate::{pod, wait_for};
 
 /// The programs, when they and the rights are there.
-fn programs() -> Option<[Peer; 2]> {
+pub(crate) fn programs() -> Option<[Peer; 2]> {
     let programs = [peer("keepalived")?, peer("haproxy")?];
     (peer("curl").is_some() && root_or_skip()).then_some(programs)
 }
 
 /// Two nodes on one wire, of which the first holds the addresses.
-fn pair<'a>(nodes: &[Node; 2], folder: &Path, programs: &'a [Peer; 2]) -> [Station<'a>; 2] {
+pub(crate) fn pair<'a>(
+    nodes: &[Node; 2],
+    folder: &Path,
+    programs: &'a [Peer; 2],
+) -> [Station<'a>; 2] {
     let programs = programs.each_ref();
     let mut n1 = Station::of("n1", &nodes[0], folder, programs);
     let mut n2 = Station::of("n2", &nodes[1], folder, programs);

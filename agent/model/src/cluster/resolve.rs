@@ -248,6 +248,7 @@ fn haproxy_of(
         frontends: frontends(cluster, input, role),
         files: input.files.iter().map(file).collect(),
         monitor_port: port(input.monitor_port.value.0),
+        witness_port: port(input.witness_port.value.0),
         max_connections: input.max_connections.0,
         connect_timeout_seconds: input.connect_timeout_seconds.0,
         queue_timeout_seconds: input.queue_timeout_seconds.0,

@@ -16,6 +16,9 @@ pub struct Haproxy {
     pub files: Vec<HaproxyFile>,
     /// Loopback port of the health answers (`/healthz`, `/readyz`) and of statistics and Prometheus metrics.
     pub monitor_port: u16,
+    /// Port on the node's own addresses where it tells the other nodes of its VRRP instances which virtual addresses it
+    /// reaches; nobody else is answered.
+    pub witness_port: u16,
     /// Connections at once, all frontends together.
     pub max_connections: u32,
     /// Seconds to wait for a connection to a backend.

@@ -51,8 +51,12 @@ pub(super) fn check(node: &Node, haproxy: &Haproxy, findings: &mut Findings) {
             format!("must be at most {LONGEST_DRAIN_SECONDS}, not {}", haproxy.drain_seconds);
         findings.add("haproxy.drain_seconds", message);
     }
-    if haproxy.monitor_port == 0 {
-        findings.add("haproxy.monitor_port", "must be between 1 and 65535");
+    for (name, port) in
+        [("monitor_port", haproxy.monitor_port), ("witness_port", haproxy.witness_port)]
+    {
+        if port == 0 {
+            findings.add(format!("haproxy.{name}"), "must be between 1 and 65535");
+        }
     }
 }
 

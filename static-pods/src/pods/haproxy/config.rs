@@ -8,7 +8,7 @@ use basalt_model::node::{
     VrrpInstance,
 };
 
-use super::{HEALTH_PATH, READY_PATH, combined, own_socket};
+use super::{HEALTH_PATH, READY_PATH, combined, own_socket, witness};
 use crate::TRUST_DIRECTORY;
 use crate::control::HAPROXY_ADMIN_SOCKET;
 use crate::parts::CONFIG_HEADER;
@@ -28,7 +28,7 @@ const RESERVED_CONNECTIONS: u32 = 100;
 const OLD_WORKERS: u32 = 5;
 /// A worker that is replaced ends a connection with its next answer, which says so, never between two: a client that is
 /// just about to ask again would lose its request.
-const LAST_ANSWER: &str = "option idle-close-on-response";
+pub(super) const LAST_ANSWER: &str = "option idle-close-on-response";
 
 pub(super) fn config(node: &Node, haproxy: &Haproxy, certificates: &[&Certificate]) -> String {
     let mut sections =
@@ -42,6 +42,7 @@ pub(super) fn config(node: &Node, haproxy: &Haproxy, certificates: &[&Certificat
         sections.push(back(frontend));
         sections.extend(directory.map(|_| handshake(frontend)));
     }
+    sections.extend(witness::sections(node, haproxy));
     sections.join("\n")
 }
 
@@ -265,7 +266,7 @@ fn own_backend(frontend: &Frontend) -> String {
     format!("basalt-tls-{}", frontend.name)
 }
 
-fn section(head: &str, lines: impl IntoIterator<Item = String>) -> String {
+pub(super) fn section(head: &str, lines: impl IntoIterator<Item = String>) -> String {
     let body: String = lines.into_iter().map(|line| format!("    {line}\n")).collect();
     format!("{head}\n{body}")
 }

@@ -81,6 +81,18 @@ fn role_ports(input: &ClusterInput, role: &RoleName, report: &mut Report) {
             place: port.place,
             path: "haproxy.monitor_port",
         }));
+        let port = &haproxy.witness_port;
+        let instances = input.keepalived.iter().flat_map(|keepalived| &keepalived.instances);
+        let moves = instances.into_iter().any(|item| item.priorities.contains_key(role));
+        let is_known = moves && report.is_whole("haproxy.witness_port");
+        // Which addresses of a node it listens on is each node's own matter.
+        let every = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+        listeners.extend(every.into_iter().filter(|_| is_known).map(|every| Listener {
+            what: "haproxy's witness of virtual addresses".to_owned(),
+            address: SocketAddr::new(every, u16::try_from(port.0).unwrap_or_default()),
+            place: port.place,
+            path: "haproxy.witness_port",
+        }));
     }
     if let Some(agent) = input.vault_agent.as_ref().filter(|agent| runs(&agent.roles)) {
         let port = &agent.metrics_port;
