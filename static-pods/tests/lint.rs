@@ -120,6 +120,16 @@ fn the_rules_of_basalt() {
         ["basalt-priority", "basalt-probe", "basalt-capabilities", "basalt-image-digest"];
     assert_eq!(rules.len(), expected.len(), "{rules:?}");
     assert!(expected.iter().all(|rule| rules.contains(rule)), "{rules:?}");
+    // An image is an image, also where it is mounted.
+    let volume = "    volumeMounts: [{name: v, mountPath: /a}]\n  volumes: [{name: v, image: {reference: b, pullPolicy: Always}}]\n";
+    let text = pod("a", volume);
+    let found = lint(&[File { name: "a.yaml", bytes: text.as_bytes() }], Rules::Basalt(&policy));
+    let at = |path: &str| {
+        let at_it = found.iter().filter(|finding| finding.path == path);
+        at_it.map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(at("spec.volumes[0].image.reference"), ["basalt-image-digest"], "{found:#?}");
+    assert_eq!(at("spec.volumes[0].image.pullPolicy"), ["basalt-pull-policy"], "{found:#?}");
 }
 
 /// Secrets stand in no manifest of a node's own, and in no message.
