@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use basalt_model::report::{Report, Severity};
 use basalt_model::yaml::{self, Value, Yaml};
-use basalt_static_pods::import::{Fate, Imported, Note, Reference, Source, import};
+use basalt_static_pods::import::{Fate, Imported, Note, Reference, Source, Unread, import};
 use basalt_static_pods::lint::{self, Rules};
 use expect_test::expect_file;
 use proptest::prelude::*;
@@ -59,7 +59,7 @@ fn case(name: &str) -> Case {
             Some(path) => folder.join("system").join(path),
             None => folder.join("files").join(reference.path),
         };
-        fs::read_to_string(path).map_err(|_| "there is no such file".to_owned())
+        fs::read_to_string(path).map_err(Unread::from)
     };
     let imported = import(&sources, &mut read);
     Case { files, imported, folder }
@@ -212,7 +212,7 @@ fn what_is_included_is_imported_once() {
     for sources in [[inner, outer], [outer, inner]] {
         let mut read = |reference: Reference<'_>| match reference.path {
             "a/compose.yaml" => Ok(inner.text.to_owned()),
-            _ => Err("there is none".to_owned()),
+            _ => Err(Unread::Absent),
         };
         let imported = import(&sources, &mut read);
         let names: Vec<&str> = imported.pods.iter().map(|pod| pod.name.as_str()).collect();
@@ -222,6 +222,9 @@ fn what_is_included_is_imported_once() {
     }
 }
 
+/// Stands for a folder.
+const FOLDER: &str = "(a folder)";
+
 /// What becomes of texts that refer to one another.
 fn imported(files: &[(&str, &str)], given: &[&str]) -> Imported {
     let find = |wanted: &str| files.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text);
@@ -230,8 +233,10 @@ fn imported(files: &[(&str, &str)], given: &[&str]) -> Imported {
     let mut read = |reference: Reference<'_>| {
         let (folder, _) = reference.from.rsplit_once('/').unwrap_or_default();
         let path = format!("{folder}/{}", reference.path);
-        let found = find(path.trim_start_matches('/'));
-        found.map(str::to_owned).ok_or_else(|| "there is no such file".to_owned())
+        match find(path.trim_start_matches('/')) {
+            Some(FOLDER) => Err(Unread::Folder),
+            found => found.map(str::to_owned).ok_or(Unread::Absent),
+        }
     };
     import(&sources, &mut read)
 }
@@ -289,6 +294,77 @@ TAG=7
     assert!(half.is_refused());
     let refusal = said(&half, "a/.env").join("\n");
     assert!(refusal.contains("names `a/deploy/prod.yaml`, which was not given"), "{refusal}");
+}
+
+/// What lies beside the file: texts go with the pod, folders are the node's own.
+#[test]
+fn what_a_service_mounts_from_its_project() {
+    let text = "services:
+  web:
+    image: r.example/web
+    volumes:
+    - ./my.cnf:/etc/my.cnf
+    - ./my.cnf:/etc/other.cnf:ro,z
+    - {type: bind, source: conf/my.cnf, target: /etc/third.cnf, read_only: true}
+    - ./password.cnf:/etc/password.cnf
+    - ./data:/var/lib/data
+    - ../shared:/shared
+    - ./../outside:/outside:U
+    - ./a b:/b
+    - ~/own:/own
+    - ./gone.cnf:/etc/gone.cnf
+";
+    let files = [
+        ("a/compose.yaml", text),
+        ("a/my.cnf", "[mysqld]\n"),
+        ("a/conf/my.cnf", "[client]\n"),
+        ("a/a b", "c"),
+        ("a/password.cnf", "root_password = geheim\n"),
+        ("a/data", FOLDER),
+        ("a/../shared", FOLDER),
+        ("a/../outside", FOLDER),
+    ];
+    let made = imported(&files, &["a/compose.yaml"]);
+    let pod = &made.pods[0];
+    let files: Vec<_> =
+        pod.files.iter().map(|it| (it.name.as_str(), it.contents.as_str(), it.mode)).collect();
+    assert_eq!(
+        files,
+        [("2-my.cnf", "[client]\n", 0o444), ("my.cnf", "[mysqld]\n", 0o444)],
+        "{:#?}",
+        made.notes
+    );
+    for part in [
+        "path: /etc/basalt/pods/web/my.cnf",
+        "path: /etc/basalt/pods/web/2-my.cnf",
+        "path: /var/lib/basalt/project/data\n      type: DirectoryOrCreate",
+        "mountPath: /etc/other.cnf",
+    ] {
+        assert!(pod.manifest.contains(part), "{part}: {}", pod.manifest);
+    }
+    assert!(!pod.manifest.contains("geheim"));
+    let volume = |index| format!("services.web.volumes[{index}]");
+    let fate = |index| {
+        let mut notes = made.notes.iter().filter(|note| note.setting == volume(index));
+        let note = notes.next_back().unwrap_or_else(|| panic!("{:#?}", made.notes));
+        (note.fate, note.message.clone())
+    };
+    let expected = [
+        (Fate::Changed, "as a file of the pod, which the program can read and not write"),
+        (Fate::Carried, "as a file of the pod"),
+        (Fate::Carried, "as a file of the pod"),
+        (Fate::Broken, "the file holds a secret"),
+        (Fate::Changed, "as the folder `/var/lib/basalt/project/data` of the host"),
+        (Fate::Broken, "`../shared` is not mounted: it lies outside of the project"),
+        (Fate::Broken, "`../outside` is not mounted: it lies outside of the project"),
+        (Fate::Broken, "`a b` cannot be the name of a file of a pod"),
+        (Fate::Broken, "the path on the host is relative"),
+        (Fate::Broken, "`gone.cnf` is not mounted: nothing lies there"),
+    ];
+    for (index, (expected, message)) in expected.into_iter().enumerate() {
+        let (found, said) = fate(index);
+        assert!(found == expected && said.contains(message), "{index}: {found:?} {said}");
+    }
 }
 
 /// Texts go with the pod, unless they hold secrets or nobody here has them.
@@ -390,7 +466,7 @@ proptest! {
 
 #[track_caller]
 fn refused(name: &str, text: &str, expected: &str) {
-    let mut read = |_: Reference<'_>| Err("there is none".to_owned());
+    let mut read = |_: Reference<'_>| Err(Unread::Absent);
     let imported = import(&[Source { name, text }], &mut read);
     assert!(imported.is_refused(), "{:#?}", imported.notes);
     let invalid = imported.notes.iter().filter(|note| note.fate == Fate::Invalid);

@@ -178,7 +178,9 @@ fn refused_rules_and_anchors() {
     check(
         |node| {
             let frontend = &mut node.haproxy.as_mut().unwrap().frontends[1];
-            frontend.rules = vec!["bind :80".to_owned(), "acl a src -f /etc/shadow".to_owned()];
+            frontend.rules = ["bind :80", "acl a src -f /etc/shadow", "http-request deny if !b"]
+                .map(str::to_owned)
+                .to_vec();
             let host = "servers.lab.example".parse().unwrap();
             frontend.server_tls = Some(ServerTls { ca: "other".parse().unwrap(), host });
         },
@@ -186,6 +188,7 @@ fn refused_rules_and_anchors() {
             "haproxy.frontends[1]: the node has no trust anchor `other`",
             "haproxy.frontends[1].rules[0]: begins with `bind`, which is not a rule of a frontend",
             "haproxy.frontends[1].rules[1]: reads `/etc/shadow`, which haproxy's pod does not have",
+            "haproxy.frontends[1].rules[2]: names the ACL `b`, which no rule before it declares",
         ],
     );
 }
@@ -252,12 +255,14 @@ fn refused_vault_agent() {
         |node| {
             let vault = node.vault.as_mut().unwrap();
             vault.addresses[0] = "http://192.0.2.21:8200".to_owned();
+            vault.addresses[1] = "https://a'; reboot '".to_owned();
             vault.ca = "other".parse().unwrap();
             node.vault_agent.as_mut().unwrap().templates[0].destination =
                 "/password".parse().unwrap();
         },
         &[
             "vault.addresses[0]: `http://192.0.2.21:8200` is not `https://host:port`",
+            "vault.addresses[1]: `https://a\\'; reboot \\'` is not `https://host:port`",
             "vault.ca: the node has no trust anchor `other`",
             "vault_agent.templates[0].destination: `/password` must lie in a folder, which is mounted",
         ],

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use basalt_model::report::Severity;
 use basalt_static_pods::lint::policy::{HostPath, HostPathKind};
-use basalt_static_pods::lint::{File, Host, LintFinding, Policy, Rules, asked, lint};
+use basalt_static_pods::lint::{Effect, File, Host, LintFinding, Policy, Rules, asked, lint};
 use expect_test::expect_file;
 
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -120,6 +120,48 @@ fn the_rules_of_basalt() {
         ["basalt-priority", "basalt-probe", "basalt-capabilities", "basalt-image-digest"];
     assert_eq!(rules.len(), expected.len(), "{rules:?}");
     assert!(expected.iter().all(|rule| rules.contains(rule)), "{rules:?}");
+    // An image is an image, also where it is mounted.
+    let volume = "    volumeMounts: [{name: v, mountPath: /a}]\n  volumes: [{name: v, image: {reference: b, pullPolicy: Always}}]\n";
+    let text = pod("a", volume);
+    let found = lint(&[File { name: "a.yaml", bytes: text.as_bytes() }], Rules::Basalt(&policy));
+    let at = |path: &str| {
+        let at_it = found.iter().filter(|finding| finding.path == path);
+        at_it.map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(at("spec.volumes[0].image.reference"), ["basalt-image-digest"], "{found:#?}");
+    assert_eq!(at("spec.volumes[0].image.pullPolicy"), ["basalt-pull-policy"], "{found:#?}");
+}
+
+/// What is too much for the linter alone is not said to be refused by the kubelet.
+#[test]
+fn bounds_of_our_own() {
+    let lists = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let json = |value: &str| format!("{{\"a\": {value}}}");
+    let many = format!("[{}1]", "1,".repeat(1_000_000));
+    let aliases = |levels: usize| {
+        let level =
+            |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","));
+        format!("a0: &a0 [x]\n{}", (1..=levels).map(level).collect::<String>())
+    };
+    for (text, is_beyond) in [
+        (format!("a: {}", lists(199)), false),
+        (format!("a: {}", lists(200)), true),
+        (json(&lists(200)), false),
+        (json(&lists(300)), true),
+        (format!("a: {many}"), true),
+        (aliases(4), false),
+        (aliases(7), true),
+        (format!("a: {}", "[".repeat(100)), false),
+    ] {
+        let found = findings("a.yaml", text.as_bytes());
+        let beyond = found.iter().find(|finding| finding.rule == "beyond-bounds");
+        let shown: String = text.chars().take(40).collect();
+        assert_eq!(beyond.is_some(), is_beyond, "{shown}: {found:#?}");
+        if let Some(beyond) = beyond {
+            assert_eq!((found.len(), beyond.effect), (1, Effect::Unread), "{shown}: {found:#?}");
+            assert_eq!(beyond.severity(), Severity::Error);
+        }
+    }
 }
 
 /// Secrets stand in no manifest of a node's own, and in no message.

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use basalt_static_pods::import::{Fate, Reference, Source, import};
+use basalt_static_pods::import::{Fate, Reference, Source, Unread, import};
 use e2e::peers::peer;
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn pods(folder: &Path, files: &[(&str, String)]) -> Pods {
         names.iter().zip(files).map(|(name, (_, text))| Source { name, text }).collect();
     let mut read = |reference: Reference<'_>| {
         let path = Path::new(reference.from).parent().unwrap().join(reference.path);
-        fs::read_to_string(path).map_err(|error| error.to_string())
+        fs::read_to_string(path).map_err(Unread::from)
     };
     let imported = import(&sources, &mut read);
     let errors = imported.notes.iter().filter(|note| note.fate == Fate::Invalid);

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use basalt_model::report::Report;
 use basalt_model::yaml::{self, Yaml, parse};
-use basalt_static_pods::import::{Reference, Source, import};
+use basalt_static_pods::import::{Reference, Source, Unread, import};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use e2e::peers::peer;
@@ -106,7 +106,7 @@ fn containers(files: &[(String, String)]) -> BTreeMap<String, Value> {
     let root = cases().join("host/system");
     let mut read = |reference: Reference<'_>| {
         let path = root.join(reference.path.trim_start_matches('/'));
-        fs::read_to_string(path).map_err(|error| error.to_string())
+        fs::read_to_string(path).map_err(Unread::from)
     };
     let imported = import(&sources, &mut read);
     let mut found = BTreeMap::new();

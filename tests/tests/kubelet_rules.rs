@@ -12,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use basalt_static_pods::import;
 use basalt_static_pods::lint::{self, Effect, Rules, lint};
 use e2e::checkout;
 use e2e::wait::until;
@@ -132,6 +133,36 @@ fn check_what_never_serves(scene: &Scene, never: &Never) {
         scene.remove(&format!("{name}.yaml"));
     }
     scene.remove("first.yaml");
+}
+
+/// A quadlet that mounts an image and a part of it, as the importer carries it: the kubelet mounts both, and neither can
+/// be written to.
+#[test]
+fn an_imported_mount_of_an_image() {
+    let Some(scene) = Scene::start() else { return };
+    let container = "[Container]
+Image=shell.image
+Mount=type=image,source=shell.image,destination=/whole
+Mount=type=image,source=shell.image,destination=/part,subpath=usr/bin
+Volume=/srv:/srv
+Exec=\"ls /whole/usr/bin/sleep /part/sleep > /srv/seen 2>&1; touch /whole/new /part/new 2>> /srv/seen; touch /srv/done; exec sleep 86400\"
+";
+    let image = format!("[Image]\nImage={}\n", scene.image.reference());
+    let sources = [("web.container", container), ("shell.image", image.as_str())];
+    let sources = sources.map(|(name, text)| import::Source { name, text });
+    let imported = import::import(&sources, &mut |_| Err(import::Unread::Absent));
+    let broken: Vec<_> =
+        imported.notes.iter().filter(|note| note.fate >= import::Fate::Broken).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+    let [pod] = &imported.pods[..] else { panic!("{:#?}", imported.pods) };
+    fs::create_dir_all(scene.machine.root().join("srv")).unwrap();
+    scene.write("web.yaml", &pod.manifest);
+    let file = |name: &str| fs::read_to_string(scene.machine.root().join("srv").join(name)).ok();
+    scene.wait("the container to look at the mounts", |_| file("done").map(drop));
+    let seen = file("seen").unwrap();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(&lines[..2], ["/part/sleep", "/whole/usr/bin/sleep"], "{seen}");
+    assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
 }
 
 #[test]

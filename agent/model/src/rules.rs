@@ -1,7 +1,11 @@
 //! Lines of haproxy's own language that people write for a frontend: which ones there may be, and the files they read.
 //!
 //! haproxy itself reads the rest; it is asked before a config comes into use. What is refused here is what would end
-//! the frontend's section, or read a file that haproxy's pod does not have.
+//! the frontend's section, read a file that haproxy's pod does not have, or depend on an ACL that nobody declares.
+
+mod conditions;
+
+pub use conditions::unknown_acls;
 
 use crate::names::FileName;
 use crate::node::HAPROXY_FILES;
@@ -32,6 +36,14 @@ pub enum RuleError {
     /// It reads a file that the pod does not have.
     #[error("reads `{0}`, which haproxy's pod does not have")]
     File(String),
+    /// Its condition names an ACL that is not declared before it.
+    #[error("names the ACL `{name}`, which no rule before it declares")]
+    Acl {
+        /// As the rule says it.
+        name: String,
+        /// What to do about it.
+        hint: String,
+    },
 }
 
 impl RuleError {
@@ -48,11 +60,12 @@ impl RuleError {
             RuleError::File(_) => {
                 format!("list it under `haproxy.files` and name it `{HAPROXY_FILES}/NAME`")
             }
+            RuleError::Acl { hint, .. } => hint.clone(),
         }
     }
 }
 
-/// Checks one rule; `files` are those that the pod has.
+/// Checks one rule by itself; `files` are those that the pod has. See [`unknown_acls`] for what a rule takes from others.
 ///
 /// # Errors
 /// [`RuleError`] is the first thing that is wrong with it.

@@ -22,8 +22,8 @@ pub(crate) struct PodWanted {
     /// Whether it has a priority as a number alone, which no API server takes.
     pub(crate) has_bare_priority: bool,
     pub(crate) containers: Vec<ContainerWanted>,
-    /// Images of init containers; they have run and ended by the time anything is probed.
-    pub(crate) init_images: Vec<String>,
+    /// Images of init containers, which have run and ended by the time anything is probed, and those that are mounted.
+    pub(crate) other_images: Vec<String>,
 }
 
 /// One container as its manifest wants it.
@@ -80,15 +80,16 @@ impl PodWanted {
             has_bare_priority: of_spec("priority").is_some()
                 && of_spec("priorityClassName").is_none(),
             containers: list(of_spec("containers")).filter_map(container).collect(),
-            init_images: list(of_spec("initContainers"))
-                .filter_map(|it| field(it, "image").and_then(text))
+            other_images: (list(of_spec("initContainers")).map(|it| field(it, "image")))
+                .chain(list(of_spec("volumes")).map(|it| field(field(it, "image")?, "reference")))
+                .filter_map(|image| image.and_then(text))
                 .collect(),
         })
     }
 
     /// Every image it names.
     pub(crate) fn images(&self) -> impl Iterator<Item = &String> {
-        self.containers.iter().map(|container| &container.image).chain(&self.init_images)
+        self.containers.iter().map(|container| &container.image).chain(&self.other_images)
     }
 }
 
@@ -199,9 +200,10 @@ mod tests {
         let json = pod(
             r#"{"metadata": {"name": "a", "namespace": "b"}, "spec": {"hostNetwork": true,
             "initContainers": [{"name": "i", "image": "init"}], "containers": [{"name": "c", "image": "x",
-            "ports": [{"name": "web", "containerPort": 8080}], "readinessProbe": {"httpGet": {"port": "web"}}}]}}"#,
+            "ports": [{"name": "web", "containerPort": 8080}], "readinessProbe": {"httpGet": {"port": "web"}}}],
+            "volumes": [{"name": "d", "emptyDir": {}}, {"name": "v", "image": {"reference": "data"}}]}}"#,
         );
-        assert_eq!(json.images().collect::<Vec<_>>(), ["x", "init"]);
+        assert_eq!(json.images().collect::<Vec<_>>(), ["x", "init", "data"]);
         let expected = Action::Http { host: None, port: 8080, path: "/".into(), tls: false };
         let readiness = json.containers[0].readiness.as_ref().unwrap();
         assert_eq!((&readiness.action, readiness.timeout_seconds), (&expected, 1));

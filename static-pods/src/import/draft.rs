@@ -124,6 +124,8 @@ pub(super) enum MountSource {
     Carried(String),
     /// Memory, with a limit.
     Memory(Option<String>),
+    /// What is in an image, by its reference, and which part of it.
+    Image(String, Option<String>),
     /// What goes with the pod.
     Anonymous,
 }

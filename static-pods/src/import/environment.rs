@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use basalt_model::report::Place;
 
-use super::Reference;
 use super::draft::Draft;
 use super::interpolate::{Wrong, interpolated};
 use super::notes::{At, Notes};
+use super::{Reference, Unread};
 
 /// Answers with the text of a file.
-pub(super) type Read<'r> = dyn FnMut(Reference<'_>) -> Result<String, String> + 'r;
+pub(super) type Read<'r> = dyn FnMut(Reference<'_>) -> Result<String, Unread> + 'r;
 
 /// How a file of variables is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,8 @@ mod unit;
 mod values;
 mod volumes;
 
+use std::io;
+
 use serde_json::Value;
 
 pub use compose::compose_files;
@@ -62,6 +64,30 @@ pub struct Reference<'r> {
     pub from: &'r str,
     /// The path as it is written there: absolute, or relative to the folder of that text.
     pub path: &'r str,
+}
+
+/// Why a file that a text refers to was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is a folder.
+    #[error("it is a folder")]
+    Folder,
+    /// Nothing has that name.
+    #[error("there is no such file")]
+    Absent,
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Unread {
+        match error.kind() {
+            io::ErrorKind::IsADirectory => Unread::Folder,
+            io::ErrorKind::NotFound => Unread::Absent,
+            _ => Unread::Other(error.to_string()),
+        }
+    }
 }
 
 /// One pod, as a manifest.
@@ -108,7 +134,7 @@ impl Imported {
 /// looked up. `read` answers with the text of a file that one of them refers to, or with why there is none.
 pub fn import(
     sources: &[Source<'_>],
-    read: &mut dyn FnMut(Reference<'_>) -> Result<String, String>,
+    read: &mut dyn FnMut(Reference<'_>) -> Result<String, Unread>,
 ) -> Imported {
     let mut notes = Notes::default();
     let mut drafts = Vec::new();

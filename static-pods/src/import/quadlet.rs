@@ -93,6 +93,7 @@ fn container(
     // What a person adds comes last, as on the command line.
     podman_args(unit, "Container", &mut draft, notes);
     mounted_volumes(&mut draft, volumes, notes);
+    mounted_images(&mut draft, units, notes);
     read_files(&mut draft, read, notes);
     let is_kept = systemd::apply(unit, &mut draft, notes);
     hooks(unit, notes);
@@ -226,15 +227,10 @@ fn image(unit: &Unit, setting: &Setting, units: &[Unit], notes: &mut Notes) -> O
         notes.carried(&at, "as `image`");
         return Some(value);
     }
-    let named = units
-        .iter()
-        .filter(|unit| unit.kind == "image")
-        .find(|unit| unit.name() == value)
-        .and_then(|unit| unit.last("Image", "Image"));
-    match named {
+    match named_image(units, &value) {
         Some(named) => {
             notes.carried(&at, "as `image`, with the reference of that file");
-            Some(named.value.text.clone())
+            Some(named.to_owned())
         }
         None => {
             let message = format!("`{value}` does not say what image there will be");
@@ -242,6 +238,35 @@ fn image(unit: &Unit, setting: &Setting, units: &[Unit], notes: &mut Notes) -> O
             None
         }
     }
+}
+
+/// The reference that the file `name` stands for.
+fn named_image<'u>(units: &'u [Unit], name: &str) -> Option<&'u str> {
+    let unit = of_kind(units, "image").find(|unit| unit.name() == name)?;
+    unit.last("Image", "Image").map(|setting| setting.value.text.as_str())
+}
+
+/// What a mount calls by the name of a file is the image of that file.
+fn mounted_images(draft: &mut Draft, units: &[Unit], notes: &mut Notes) {
+    let at = draft.at.clone();
+    draft.mounts.retain_mut(|mount| {
+        let MountSource::Image(reference, _) = &mut mount.source else { return true };
+        if !reference.ends_with(".image") && !reference.ends_with(".build") {
+            return true;
+        }
+        match named_image(units, reference) {
+            Some(named) => {
+                *reference = named.to_owned();
+                true
+            }
+            None => {
+                let message =
+                    format!("not mounted: `{reference}` does not say what image there will be");
+                notes.broken(&at, message, "write the image itself, by digest");
+                false
+            }
+        }
+    });
 }
 
 /// `PodmanArgs=`: options of podman as they are.

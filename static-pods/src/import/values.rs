@@ -154,15 +154,19 @@ fn source(text: &str) -> Result<MountSource, &'static str> {
 pub(super) fn mount(text: &str) -> Result<Mounted, &'static str> {
     let (mut kind, mut from, mut target, mut options) = ("volume", "", "", Vec::new());
     let mut size = None;
+    let mut part_of_image = None;
     for part in text.split(',') {
         match part.split_once('=').unwrap_or((part, "")) {
             ("type", value) => kind = value,
             ("src" | "source", value) => from = value,
             ("dst" | "destination" | "target", value) => target = value,
             ("tmpfs-size", value) => size = quantity(value),
-            ("ro" | "readonly", "" | "true") => options.push("ro"),
-            ("ro" | "readonly", "false") | ("rw", _) => options.push("rw"),
+            ("ro" | "readonly", "" | "true") | ("rw" | "readwrite", "false") => options.push("ro"),
+            ("ro" | "readonly", "false") | ("rw" | "readwrite", "" | "true") => options.push("rw"),
             ("bind-propagation", value) => options.push(value),
+            ("subpath" | "image-subpath", path) if kind == "image" => {
+                part_of_image = Some(path.trim_matches('/').to_owned()).filter(|it| !it.is_empty());
+            }
             _ => options.push(part),
         }
     }
@@ -171,9 +175,26 @@ pub(super) fn mount(text: &str) -> Result<Mounted, &'static str> {
         "bind" => return Err("the path on the host is relative"),
         "volume" => source(from)?,
         "tmpfs" | "ramfs" => MountSource::Memory(size),
+        "image" if from.is_empty() => return Err("it names no image"),
+        "image" => return image(from, part_of_image, target, &options),
         _ => return Err("the kubelet has no mount of this type"),
     };
     finish(source, target, options.into_iter())
+}
+
+/// An image is read-only for podman unless `rw` says otherwise, and for the kubelet always.
+fn image(
+    reference: &str,
+    part: Option<String>,
+    target: &str,
+    options: &[&str],
+) -> Result<Mounted, &'static str> {
+    let source = MountSource::Image(reference.to_owned(), part);
+    let (mut mount, mut other) = finish(source, target, options.iter().copied())?;
+    mount.read_only = true;
+    // As with `O`, what is written goes nowhere.
+    other.extend(options.contains(&"rw").then(|| "O".to_owned()));
+    Ok((mount, other))
 }
 
 /// `target[:options]`, as `--tmpfs` takes it.
@@ -292,6 +313,21 @@ mod tests {
                 (source, target, read_only)
             );
         }
+        let image = |part: Option<&str>| {
+            MountSource::Image("r.example/a:1".to_owned(), part.map(str::to_owned))
+        };
+        for (text, source, other) in [
+            ("type=image,source=r.example/a:1,dst=/b", image(None), &[][..]),
+            ("type=image,src=r.example/a:1,dst=/b,subpath=/etc/", image(Some("etc")), &[]),
+            ("type=image,src=r.example/a:1,dst=/b,rw=true", image(None), &["O".to_owned()]),
+            ("type=image,src=r.example/a:1,dst=/b,readwrite=false", image(None), &[]),
+        ] {
+            let (mount, options) = super::mount(text).unwrap();
+            assert_eq!((mount.source, mount.read_only), (source, true), "{text}");
+            assert_eq!(options, other, "{text}");
+        }
+        assert!(mount("type=bind,src=/a,dst=/b,rw=false").unwrap().0.read_only);
+        assert!(mount("type=image,dst=/b").is_err());
         for text in ["./a:/b", "/a:b", "/a:/", "a/b:/c"] {
             assert!(volume(text).is_err(), "{text}");
         }

@@ -29,6 +29,9 @@ impl Volumes {
         if mount.read_only {
             made["readOnly"] = json!(true);
         }
+        if let MountSource::Image(_, Some(part)) = &mount.source {
+            made["subPath"] = json!(part);
+        }
         if let Some(propagation) = mount.propagation {
             made["mountPropagation"] = json!(propagation);
         }
@@ -41,9 +44,10 @@ impl Volumes {
             MountSource::Carried(name) => {
                 MountSource::Host(format!("{}/{name}", self.folder), "File")
             }
+            MountSource::Image(reference, _) => MountSource::Image(reference.clone(), None),
             source => source.clone(),
         };
-        let is_shared = matches!(source, MountSource::Host(..));
+        let is_shared = matches!(source, MountSource::Host(..) | MountSource::Image(..));
         if let Some((_, name)) = self.all.iter().find(|(known, _)| is_shared && *known == source) {
             return name.clone();
         }
@@ -52,6 +56,10 @@ impl Volumes {
                 file_name(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
             }
             MountSource::Memory(_) => "memory".to_owned(),
+            MountSource::Image(reference, _) => {
+                let last = reference.rsplit('/').next().unwrap_or_default();
+                file_name(last.split(['@', ':']).next().unwrap_or_default())
+            }
             MountSource::Named(_) | MountSource::Carried(_) | MountSource::Anonymous => {
                 "scratch".to_owned()
             }
@@ -81,6 +89,10 @@ impl Volumes {
             MountSource::Memory(Some(size)) => {
                 json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}})
             }
+            MountSource::Image(reference, _) => json!({
+                "name": name,
+                "image": {"reference": reference, "pullPolicy": "IfNotPresent"},
+            }),
             MountSource::Named(_) | MountSource::Carried(_) | MountSource::Anonymous => {
                 json!({"name": name, "emptyDir": {}})
             }

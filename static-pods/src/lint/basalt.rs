@@ -25,18 +25,23 @@ pub(super) fn check(pod: &At<'_>, policy: &Policy, sink: &mut Sink<'_>) {
         let message = "a fixed uid keeps a changed pod from being seen as a new one";
         refuse("basalt-uid", &pod.follow(["metadata", "uid"]), message, "remove it");
     }
-    for (_, container) in containers(&spec) {
-        let reference = container.get("image");
+    let volumes = spec.get("volumes").items();
+    let images = volumes.iter().map(|volume| volume.get("image"));
+    let in_containers = containers(&spec).into_iter().map(|(_, container)| container);
+    let named = (in_containers.map(|it| (it.get("image"), it.get("imagePullPolicy"))))
+        .chain(images.map(|it| (it.get("reference"), it.get("pullPolicy"))));
+    for (reference, policy) in named {
         if !reference.text().is_empty() && !image::is_pinned(reference.text()) {
             let message =
                 "the image is not named by its digest, so it can change behind the node's back";
             refuse("basalt-image-digest", &reference, message, "add `@sha256:…`");
         }
-        let policy = container.get("imagePullPolicy");
         if policy.text() == "Always" {
             let message = "the node must start its pods without a registry";
             refuse("basalt-pull-policy", &policy, message, "write `IfNotPresent` or `Never`");
         }
+    }
+    for (_, container) in containers(&spec) {
         let context = container.get("securityContext");
         let privileged = context.get("privileged");
         if privileged.is_true() && !may_be_privileged {

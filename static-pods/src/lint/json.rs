@@ -12,6 +12,8 @@ const MAX_DEPTH: usize = 200;
 pub(super) struct Wrong {
     pub(super) place: Place,
     pub(super) message: String,
+    /// Whether nothing is wrong but that more is nested than is read here.
+    pub(super) is_bound: bool,
 }
 
 /// Reads one JSON value, with nothing but white space around it.
@@ -39,7 +41,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn wrong(&self, message: impl Into<String>) -> Wrong {
-        Wrong { place: self.place, message: message.into() }
+        Wrong { place: self.place, message: message.into(), is_bound: false }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -76,7 +78,8 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, Wrong> {
         if depth > MAX_DEPTH {
-            return Err(self.wrong(format!("nested deeper than {MAX_DEPTH} levels")));
+            let wrong = self.wrong(format!("nested deeper than {MAX_DEPTH} levels"));
+            return Err(Wrong { is_bound: true, ..wrong });
         }
         let place = self.place;
         let value = match self.rest.peek() {
@@ -240,7 +243,10 @@ impl Reader<'_> {
             "true" => Ok(Value::Flag(true)),
             "false" => Ok(Value::Flag(false)),
             "null" => Ok(Value::Null),
-            _ => Err(Wrong { place: start, message: format!("`{word}` is not JSON") }),
+            _ => {
+                let message = format!("`{word}` is not JSON");
+                Err(Wrong { place: start, message, is_bound: false })
+            }
         }
     }
 }

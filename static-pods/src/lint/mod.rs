@@ -85,6 +85,8 @@ pub enum Effect {
     Questionable,
     /// It would take the pod; Basalt does not.
     Unsafe,
+    /// It may take the file, of which more has to be read than is read here.
+    Unread,
 }
 
 impl Effect {
@@ -114,6 +116,7 @@ impl Effect {
                 "the kubelet takes this, which likely does not do what was meant"
             }
             Effect::Unsafe => "the kubelet takes this; Basalt wants more of a node's own pods",
+            Effect::Unread => "the kubelet may take the file, of which nothing was checked here",
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use basalt_model::report::{Place, Report};
 use basalt_model::yaml::{
-    Scalar, ScalarStyle, Value as Yaml, Yaml as YamlNode, parse_all, parse_first, scalar,
+    BEYOND_BOUNDS, Scalar, ScalarStyle, Value as Yaml, Yaml as YamlNode, parse_all, parse_first,
+    scalar,
 };
 
 use super::json;
@@ -94,6 +95,10 @@ fn as_json(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
             repeats_in_json(&At::root(&node), sink);
             Some(node)
         }
+        Err(wrong) if wrong.is_bound => {
+            beyond_bounds(wrong.place, &wrong.message, sink);
+            None
+        }
         Err(wrong) => {
             let message = format!("not JSON: {}", wrong.message);
             let remedy = match String::from_utf8_lossy(bytes).trim_start().as_bytes() {
@@ -109,6 +114,13 @@ fn as_json(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
             None
         }
     }
+}
+
+/// The kubelet's own bounds are wider: 10,000 levels, and as many values as its memory holds, or fewer where aliases
+/// stand for most of them.
+fn beyond_bounds(place: Place, message: &str, sink: &mut Sink<'_>) {
+    let remedy = "write less: no pod that can run comes near this bound";
+    sink.at(Effect::Unread, "beyond-bounds", place, "", message, remedy);
 }
 
 fn repeats_in_json(at: &At<'_>, sink: &mut Sink<'_>) {
@@ -136,6 +148,10 @@ fn as_yaml(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
     let mut report = Report::new("");
     let Some(stream) = parse_first(bytes, &mut report) else {
         for finding in report.sorted() {
+            if finding.hint.as_deref() == Some(BEYOND_BOUNDS) {
+                beyond_bounds(finding.place, &finding.message, sink);
+                continue;
+            }
             let remedy = finding.hint.as_deref().unwrap_or("correct the YAML");
             sink.at(Effect::Refused, "yaml-syntax", finding.place, "", &finding.message, remedy);
         }

@@ -1,8 +1,9 @@
 //! vault-agent: renders templates with secrets for programs on the host, nothing else.
 //!
 //! The agent of this project fetches certificates by itself; this pod is for secrets that consumers want as files.
-//! It asks the first of Vault's direct addresses (the program takes one only), never the haproxy of this node. While
-//! Vault is away it keeps running, keeps what it has rendered and tries again with growing pauses.
+//! It asks Vault by its direct addresses, never by the haproxy of this node. The program takes one address only: where
+//! there are several, [`choice`] finds the one that answers. While Vault is away it keeps running, keeps what it has
+//! rendered and tries again with growing pauses.
 //!
 //! It runs as root, to whom the node's identity belongs, without any capability as long as the rendered files are
 //! root's too. Giving a file to somebody else takes `CHOWN`, setting its mode after that `FOWNER`, and comparing it
@@ -10,6 +11,8 @@
 //! image's binary must not carry file capabilities (`setcap`), or the kernel refuses to start it; Vault's and
 //! OpenBao's images set them only in their entry point, which is not used. OpenBao's image has `vault` as another
 //! name of `bao`.
+
+mod choice;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +24,7 @@ use basalt_model::node::{
 use crate::manifest::{Capability, HostPathType, Requests};
 use crate::parts::{
     CONFIG_HEADER, Draft, Findings, LIVENESS, Mount, PodParts, Probes, READINESS, STARTUP,
-    absolute, config_directory, config_file, loopback_port, parent,
+    absolute, config_directory, config_file, loopback_port, parent, shell,
 };
 use crate::{ConfigFile, TRUST_DIRECTORY};
 
@@ -53,9 +56,7 @@ pub(crate) fn draft(
         component: "secrets",
         cluster: &node.cluster,
         image: &agent.image,
-        command: ["vault", "agent", &format!("-config={}/agent.hcl", config_directory(NAME))]
-            .map(str::to_owned)
-            .to_vec(),
+        command: command(vault),
         ports: vec![loopback_port(agent.metrics_port)],
         requests: Requests { cpu: "50m", memory: "128Mi" },
         user: 0,
@@ -71,6 +72,21 @@ pub(crate) fn draft(
         takes_config: false,
     };
     Draft::new(parts, &ALLOWED_CAPABILITIES)
+}
+
+fn command(vault: &Vault) -> Vec<String> {
+    let config = format!("{}/agent.hcl", config_directory(NAME));
+    match vault.addresses.as_slice() {
+        several @ [_, _, ..] => {
+            shell(&choice::start_script(several, &trust_anchor(vault), &config))
+        }
+        _ => ["vault", "agent", &format!("-config={config}")].map(str::to_owned).to_vec(),
+    }
+}
+
+/// Where the trust anchor of Vault's own certificate lies.
+fn trust_anchor(vault: &Vault) -> String {
+    format!("{TRUST_DIRECTORY}/{}.pem", vault.ca)
 }
 
 fn capabilities(agent: &VaultAgent) -> Vec<Capability> {
@@ -139,13 +155,14 @@ fn template_name(template: &VaultTemplate) -> String {
 }
 
 fn check(node: &Node, vault: &Vault, agent: &VaultAgent, findings: &mut Findings) {
-    match vault.addresses.first() {
-        None => findings.add("vault.addresses", "is empty"),
-        Some(address) if !is_https_address(address) => {
+    if vault.addresses.is_empty() {
+        findings.add("vault.addresses", "is empty");
+    }
+    for (index, address) in vault.addresses.iter().enumerate() {
+        if !is_https_address(address) {
             let message = format!("`{}` is not `https://host:port`", address.escape_debug());
-            findings.add("vault.addresses[0]", message);
+            findings.add(format!("vault.addresses[{index}]"), message);
         }
-        Some(_) => {}
     }
     if !node.trust_anchors.contains_key(&vault.ca) {
         findings.add("vault.ca", format!("the node has no trust anchor `{}`", vault.ca));
@@ -194,7 +211,7 @@ fn is_https_address(address: &str) -> bool {
 
 fn config(vault: &Vault, agent: &VaultAgent) -> String {
     let address = vault.addresses.first().map_or("", String::as_str);
-    let ca = format!("{TRUST_DIRECTORY}/{}.pem", vault.ca);
+    let ca = trust_anchor(vault);
     let mut blocks = vec![
         CONFIG_HEADER.to_owned(),
         block("vault", &[("address", quoted(address)), ("ca_cert", quoted(&ca))], ""),

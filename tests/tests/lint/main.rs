@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod alter;
+mod bounds;
 mod checklist;
 mod compare;
 mod corpus;

@@ -115,6 +115,106 @@ fn haproxy_refuses_what_is_broken() {
     }
 }
 
+/// Rules whose conditions are told apart here as haproxy tells them apart: those that name an ACL which is not there are
+/// refused at the build already, and no others.
+#[test]
+fn haproxy_refuses_the_conditions_that_the_build_refuses() {
+    let Some(haproxy) = peer("haproxy") else { return };
+    let predefined = "FALSE HTTP HTTP_1.0 HTTP_1.1 HTTP_2.0 HTTP_CONTENT HTTP_URL_ABS HTTP_URL_SLASH HTTP_URL_STAR \
+                      LOCALHOST METH_CONNECT METH_DELETE METH_GET METH_HEAD METH_OPTIONS METH_POST METH_PUT METH_TRACE \
+                      RDP_COOKIE REQ_CONTENT TRUE WAIT_END";
+    let mut taken: Vec<String> =
+        predefined.split(' ').map(|name| format!("http-request deny if {name}")).collect();
+    taken.extend(
+        [
+            "http-request deny",
+            "http-request deny if operator !inside or ! inside OR TRUE || !!operator",
+            "http-request deny if { path_beg /if } !{ src 192.0.2.1 } !operator",
+            "http-request deny unless operator # operatr",
+            "http-request deny if operator#operatr",
+            "http-request set-header if operatr",
+            "http-request set-header if operatr if operator",
+            "http-request set-header X-If if if operator",
+            "http-request add-header a \"b if operatr\" unless operator",
+            "http-request add-header a b\\ if\\ operatr",
+            "http-request replace-value a if operatr if operator",
+            "http-request replace-header a if operatr",
+            "http-request replace-path if operatr if operator",
+            "http-request set-path if if operator",
+            "http-request redirect location if if operator",
+            "http-request return status 200 content-type text/plain string if",
+            "http-request return status 200 content-type text/plain string if if operator",
+            "http-request return status 200 content-type text/plain string a hdr if operatr",
+            "http-request set-var(txn.a) str(if) if operator",
+            "http-request set-var-fmt(txn.a) if if operator",
+            "http-request tarpit deny_status 429 if operator",
+            "http-request capture path len 10 if operator",
+            "http-response set-status 200 reason a if operator",
+            "http-response del-header if if operator",
+            "http-after-response set-header a b if operator",
+            "tcp-request inspect-delay 5s",
+            "tcp-request connection reject if operator",
+            "tcp-request content accept if operator",
+            "tcp-request session set-var(sess.a) src if operator",
+            "tcp-request content capture req.hdr(a) len 10 if operator",
+            "use_backend registry if operator",
+        ]
+        .map(str::to_owned),
+    );
+    let refused = [
+        "http-request deny if !operatr",
+        "http-request deny unless { path / } operatr",
+        "http-request deny if later",
+        "http-request deny if operator and inside",
+        "http-request deny if operator && inside",
+        "http-request deny if Operator",
+        "http-request deny if true",
+        "http-request deny if \"operator \"",
+        "http-request set-header a b if operatr",
+        "http-request set-header if if if operatr",
+        "http-request return status 200 content-type text/plain string if if operatr",
+        "http-response set-status 200 reason a if operatr",
+        "http-request capture path len 10 if operatr",
+        "tcp-request connection reject if operatr",
+        "tcp-request content capture req.hdr(a) len 10 if operatr",
+        "use_backend registry if operatr",
+    ];
+    let refused = refused.map(|rule| (rule.to_owned(), true));
+    let rows = taken.into_iter().map(|rule| (rule, false)).chain(refused);
+    const HEAD: &str = "defaults
+  mode http
+  timeout connect 1s
+  timeout client 1s
+  timeout server 1s
+frontend web
+  bind 127.0.0.1:8080
+";
+    const TAIL: &str = "  default_backend registry
+backend registry
+  server a 127.0.0.1:8081
+";
+    let folder = tempfile::tempdir().unwrap();
+    let mut different = String::new();
+    for (rule, is_unknown) in rows {
+        let rules = ["acl operator src ::1", "acl inside src ::2", &rule, "acl later src ::3"];
+        let found = basalt_model::rules::unknown_acls(&rules);
+        let rules = rules.map(|rule| format!("  {rule}\n")).concat();
+        let config = folder.path().join("haproxy.cfg");
+        std::fs::write(&config, format!("{HEAD}{rules}{TAIL}")).unwrap();
+        let output = Command::new(&haproxy.program).args(["-c", "-f"]).arg(&config).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let says_so = said.contains("no such ACL");
+        if found.is_empty() == is_unknown
+            || says_so != is_unknown
+            || output.status.success() == is_unknown
+        {
+            different += &format!("{rule}: {found:?}: {said}\n");
+        }
+    }
+    assert!(different.is_empty(), "{different}");
+}
+
 pub(crate) fn loopback(port: u16) -> Endpoint {
     Endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
 }

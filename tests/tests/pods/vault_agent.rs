@@ -8,7 +8,7 @@ use std::time::Duration;
 use basalt_model::node::{Node, VaultAuth};
 use e2e::peers::{Peer, peer};
 use e2e::ports::free_port;
-use e2e::vault_server::VaultServer;
+use e2e::vault_server::{Place, VaultCluster, VaultServer};
 use serde_json::json;
 
 use crate::container::{Container, Running};
@@ -71,6 +71,11 @@ fn vault_agent_waits_for_a_vault_that_is_away() {
 /// A Vault with an AppRole and a secret.
 fn vault(bao: &Peer) -> VaultServer {
     let vault = VaultServer::start(bao).unwrap();
+    set_up(&vault);
+    vault
+}
+
+fn set_up(vault: &VaultServer) {
     for (path, body) in [
         ("sys/mounts/secret", json!({"type": "kv", "options": {"version": "2"}})),
         (
@@ -82,8 +87,15 @@ fn vault(bao: &Peer) -> VaultServer {
     ] {
         vault.write(path, &body).unwrap();
     }
-    keep_password(&vault, "correct horse");
-    vault
+    keep_password(vault, "correct horse");
+}
+
+/// The role's id, and a secret id.
+fn app_role(vault: &VaultServer) -> (String, String) {
+    let role_id = vault.read("auth/approle/role/node/role-id").unwrap();
+    let secret_id = vault.write("auth/approle/role/node/secret-id", &json!({})).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (text(&role_id["data"]["role_id"]), text(&secret_id["data"]["secret_id"]))
 }
 
 fn keep_password(vault: &VaultServer, text: &str) {
@@ -98,16 +110,13 @@ fn keep_password(vault: &VaultServer, text: &str) {
 fn vault_agent_renders_a_secret() {
     let Some(bao) = peer("bao") else { return };
     let mut vault = vault(&bao);
-    let role_id = vault.read("auth/approle/role/node/role-id").unwrap();
-    let role_id = role_id["data"]["role_id"].as_str().unwrap();
-    let secret_id = vault.write("auth/approle/role/node/secret-id", &json!({})).unwrap();
-    let secret_id = secret_id["data"]["secret_id"].as_str().unwrap();
+    let (role_id, secret_id) = app_role(&vault);
 
     let root = tempfile::tempdir().unwrap();
     let metrics_port = free_port().unwrap();
-    let node = node(vault.socket_address().port(), metrics_port, role_id);
+    let node = node(vault.socket_address().port(), metrics_port, &role_id);
     let container = Container::new(&pod(&node, "vault-agent"), root.path());
-    provision(&container, vault.ca_pem(), secret_id);
+    provision(&container, vault.ca_pem(), &secret_id);
     let destination = container.inside("/var/lib/registry/se\"c${r}et/password");
     let before = files(root.path());
     // The second start has nothing but what the first one left, and Vault is away for a while.
@@ -137,6 +146,51 @@ fn vault_agent_renders_a_secret() {
         assert!(running.terminate().success(), "{}", running.said());
         std::fs::remove_file(&destination).unwrap();
     }
+}
+
+/// Each of the servers dies once, and what is kept by then is rendered all the same: from the others, each of which
+/// shows a certificate for its own address alone.
+#[test]
+fn vault_agent_outlives_each_of_vaults_servers() {
+    let Some(bao) = peer("bao") else { return };
+    let mut cluster =
+        VaultCluster::start(&bao, &[Place::Loopback, Place::Loopback, Place::Loopback]).unwrap();
+    set_up(&cluster.servers[0]);
+    let (role_id, secret_id) = app_role(&cluster.servers[0]);
+
+    let root = tempfile::tempdir().unwrap();
+    let metrics_port = free_port().unwrap();
+    let mut node = node(1, metrics_port, &role_id);
+    node.vault.as_mut().unwrap().addresses = cluster.addresses();
+    let container = Container::new(&pod(&node, "vault-agent"), root.path());
+    provision(&container, cluster.servers[0].ca_pem(), &secret_id);
+    let destination = container.inside("/var/lib/registry/se\"c${r}et/password");
+    let programs = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&bao.program, programs.path().join("vault")).unwrap();
+    let path = format!("PATH={}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    let mut command = ["env".to_owned(), path].to_vec();
+    command.extend(container.command(&bao.program));
+    let mut running = Running::start(&command);
+    let mut wait_for_password = |text: &str, limit| {
+        wait_for(text, limit, || {
+            assert_eq!(running.child.try_wait().unwrap(), None, "{}", running.said());
+            std::fs::read_to_string(&destination).is_ok_and(|found| found == format!("{text}\n"))
+        });
+    };
+    wait_for_password("correct horse", PATIENCE);
+    for server in 0..2 {
+        cluster.servers[server].kill().unwrap();
+        let leader = cluster.leader().unwrap();
+        let text = format!("without {server}");
+        keep_password(&cluster.servers[leader], &text);
+        std::fs::remove_file(&destination).unwrap();
+        wait_for_password(&text, Duration::from_secs(90));
+        cluster.servers[server].restart().unwrap();
+    }
+    assert_eq!(status(metrics_port, "/agent/v1/metrics"), Some(200));
+    assert_eq!(running.said().matches("is silent; going on with").count(), 2, "{}", running.said());
+    let said = running.said();
+    assert!(running.terminate().success(), "{said}");
 }
 
 /// All files below `folder`.

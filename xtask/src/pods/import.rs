@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use basalt_model::yaml::print::print;
 use basalt_static_pods::import::{
-    self, CarriedFile, Fate, Imported, ImportedPod, Note, Reference, Source,
+    self, CarriedFile, Fate, Imported, ImportedPod, Note, Reference, Source, Unread,
 };
 use serde::Serialize;
 
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut also_read = BTreeSet::new();
     let mut read = |reference: Reference<'_>| {
         let path = referred(&arguments.root, reference);
-        let text = text(&path).map_err(|error| error.to_string());
+        let text = text(&path).map_err(Unread::from);
         also_read.insert(path);
         text
     };

@@ -14,8 +14,8 @@ use crate::yaml::Yaml;
 record! {
     /// The core Vault, or OpenBao.
     pub struct VaultInput {
-        /// `https://host:port` of every server, reached directly and not through haproxy. vault-agent asks the first
-        /// alone.
+        /// `https://host:port` of every server, reached directly and not through haproxy. Where there are several, the image
+        /// of vault-agent needs `/bin/sh` and `sleep`, which choose the one that answers.
         addresses: Vec<Located<String>>,
         /// Name of the trust anchor that signs Vault's own certificate.
         ca: Located<ItemName>,

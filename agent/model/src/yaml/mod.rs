@@ -11,7 +11,8 @@ pub mod scalar;
 use std::rc::Rc;
 
 pub use parse::{
-    MAX_BYTES, MAX_DEPTH, MAX_VALUES, Stream, parse, parse_all, parse_first, repeated_keys,
+    BEYOND_BOUNDS, MAX_BYTES, MAX_DEPTH, MAX_VALUES, Stream, parse, parse_all, parse_first,
+    repeated_keys,
 };
 
 use crate::report::Place;

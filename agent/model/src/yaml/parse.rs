@@ -24,6 +24,10 @@ const MAX_WRITTEN_OUT: usize = 2 * MAX_BYTES;
 /// aliases can stand for billions of values. A value takes about a hundred bytes of memory.
 pub const MAX_VALUES: usize = 1_000_000;
 
+/// The hint of findings about texts that go beyond these bounds, which are ours and not YAML's.
+pub const BEYOND_BOUNDS: &str =
+    "this bound is set here, and no text that a person writes comes near it";
+
 /// The result of reading a text: its first document, and where a second one starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
@@ -94,7 +98,7 @@ pub fn repeated_keys(entries: &[(Yaml, Yaml)]) -> Vec<(&Yaml, String)> {
 fn is_small_enough(bytes: &[u8], report: &mut Report) -> bool {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
-        report.error(Place::START, "", message);
+        report.error(Place::START, "", message).hint(BEYOND_BOUNDS);
     }
     bytes.len() <= MAX_BYTES
 }
@@ -289,8 +293,8 @@ impl<'r> Builder<'r> {
                 Some(target) => {
                     let (value, size) = (Value::Alias(Rc::clone(&target.value)), target.size);
                     if self.open.len() + size.depth > MAX_DEPTH {
-                        self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
-                        return None;
+                        return self
+                            .beyond(place, &format!("nested deeper than {MAX_DEPTH} levels"));
                     }
                     self.add(Yaml { place, tag: None, value }, None, size)
                 }
@@ -317,8 +321,7 @@ impl<'r> Builder<'r> {
         is_map: bool,
     ) -> Option<()> {
         if self.open.len() == MAX_DEPTH {
-            self.error(place, &format!("nested deeper than {MAX_DEPTH} levels"));
-            return None;
+            return self.beyond(place, &format!("nested deeper than {MAX_DEPTH} levels"));
         }
         self.open.push(Open {
             place,
@@ -336,8 +339,7 @@ impl<'r> Builder<'r> {
         let copies = if anchor.is_some() { size.values } else { 0 };
         self.values = self.values.saturating_add(copies).saturating_add(1);
         if self.values > MAX_VALUES {
-            self.error(yaml.place, &format!("more than {MAX_VALUES} values"));
-            return None;
+            return self.beyond(yaml.place, &format!("more than {MAX_VALUES} values"));
         }
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, Anchor { value: Rc::new(yaml.clone()), size });
@@ -348,18 +350,16 @@ impl<'r> Builder<'r> {
                 parent.size.bytes = parent.size.bytes.saturating_add(size.bytes);
                 parent.size.depth = parent.size.depth.max(size.depth + 1);
                 if parent.size.bytes > MAX_WRITTEN_OUT {
-                    self.error(
+                    return self.beyond(
                         yaml.place,
                         &format!("more than {MAX_WRITTEN_OUT} bytes with all aliases written out"),
                     );
-                    return None;
                 }
                 if parent.size.values > MAX_VALUES {
-                    self.error(
+                    return self.beyond(
                         yaml.place,
                         &format!("more than {MAX_VALUES} values with all aliases written out"),
                     );
-                    return None;
                 }
                 parent.items.push(yaml);
             }
@@ -390,6 +390,13 @@ impl<'r> Builder<'r> {
     fn error(&mut self, place: Place, message: &str) {
         self.has_errors = true;
         self.report.error(place, "", message);
+    }
+
+    /// The end of a text that is too much.
+    fn beyond(&mut self, place: Place, message: &str) -> Option<()> {
+        self.has_errors = true;
+        self.report.error(place, "", message).hint(BEYOND_BOUNDS);
+        None
     }
 }
 
@@ -453,7 +460,10 @@ mod tests {
     fn bounds() {
         check(
             "[".repeat(MAX_DEPTH + 1),
-            &format!("f:1:{}: nested deeper than {MAX_DEPTH} levels", MAX_DEPTH + 1),
+            &format!(
+                "f:1:{}: nested deeper than {MAX_DEPTH} levels\n  hint: {BEYOND_BOUNDS}",
+                MAX_DEPTH + 1
+            ),
         );
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..10 {
@@ -482,7 +492,13 @@ mod tests {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let deep = nested(MAX_DEPTH / 2);
         let text = format!("a: &a {deep}\nb: {}\n", deep.replace("[]", "[*a]"));
-        check(text, &format!("f:2:{}: nested deeper than {MAX_DEPTH} levels", 4 + MAX_DEPTH / 2));
+        let column = 4 + MAX_DEPTH / 2;
+        check(
+            text,
+            &format!(
+                "f:2:{column}: nested deeper than {MAX_DEPTH} levels\n  hint: {BEYOND_BOUNDS}"
+            ),
+        );
     }
 
     #[test]

@@ -160,6 +160,14 @@ fn frontends_and_their_rules() {
         ],
     );
     check(
+        rule,
+        "        - http-request deny if { path_beg /admin } !operatr\n        - http-request deny if later\n        - acl later src ::1\n",
+        &[
+            "f:L:11: haproxy.frontends[0].rules[1]: the rule names the ACL `operatr`, which no rule before it declares\n  hint: did you mean `operator`?",
+            "f:L+1:11: haproxy.frontends[0].rules[2]: the rule names the ACL `later`, which no rule before it declares\n  hint: haproxy reads rules in their order: move the rule that declares it up",
+        ],
+    );
+    check(
         "    - name: operators.acl\n",
         "    - name: other.acl\n",
         &[

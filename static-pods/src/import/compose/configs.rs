@@ -19,7 +19,7 @@ use super::{at, item_at};
 pub(super) type Configs = BTreeMap<String, Option<String>>;
 
 /// Compose's own: everybody may read it.
-const MODE: u32 = 0o444;
+pub(super) const MODE: u32 = 0o444;
 
 /// The text of a config of the file.
 pub(super) fn of_file(
@@ -106,7 +106,7 @@ pub(super) fn of_file(
     }
 }
 
-const VAULT: &str =
+pub(super) const VAULT: &str =
     "put the whole text into Vault, and fill in its path in the template of the snippet";
 
 /// `configs` of a service: names, and mappings.

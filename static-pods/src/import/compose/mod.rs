@@ -5,6 +5,7 @@
 //!
 //! Rules: <https://github.com/compose-spec/compose-spec>
 
+mod binds;
 mod configs;
 mod deploy;
 mod fields;

@@ -63,7 +63,8 @@ pub(super) fn read(
                 }
             }
             Field::Read => {
-                let mut reading = Reading { draft: &mut draft, context, notes };
+                let mut reading =
+                    Reading { draft: &mut draft, context, reader: &mut *reader, notes };
                 is_kept &= reading.field(entry, &path, &at);
             }
             field => simple(field, &at, notes),
@@ -157,13 +158,14 @@ pub(super) fn only(item: &Node, at: &At, fields: &[&str], notes: &mut Notes) {
     }
 }
 
-struct Reading<'r, 'c> {
+struct Reading<'r, 'c, 'f> {
     draft: &'r mut Draft,
     context: &'r Context<'c>,
+    reader: &'r mut Read<'f>,
     notes: &'r mut Notes,
 }
 
-impl Reading<'_, '_> {
+impl Reading<'_, '_, '_> {
     /// Reads a field that is more than an option. False: there is to be no pod.
     fn field(&mut self, entry: &Entry, path: &str, at: &At) -> bool {
         let node = &entry.node;
@@ -221,7 +223,7 @@ impl Reading<'_, '_> {
                     apply(self.draft, "ulimit", &limit.key, &at, self.notes);
                 }
             }
-            "volumes" => volumes::mounts(self.draft, path, node, self.notes),
+            "volumes" => volumes::mounts(self.draft, path, node, self.reader, self.notes),
             other => self.notes.invalid(at, format!("`{other}` is not read"), None),
         }
         true

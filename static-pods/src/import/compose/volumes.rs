@@ -1,9 +1,11 @@
 //! Volumes of a compose file, and mounts of a service.
 
 use super::super::draft::{Draft, MountSource};
+use super::super::environment::Read;
 use super::super::notes::{At, Notes};
 use super::super::options::{apply, named_volume};
-use super::super::values::quantity;
+use super::super::values::{self, quantity};
+use super::binds;
 use super::fields::VOLUME;
 use super::tree::{Entry, Node, Value};
 use super::{at, item_at, known, simple};
@@ -54,19 +56,52 @@ pub(super) fn of_file(volume: &Entry, notes: &mut Notes) -> MountSource {
 }
 
 /// `volumes` of a service: short texts, and mappings.
-pub(super) fn mounts(draft: &mut Draft, path: &str, node: &Node, notes: &mut Notes) {
+pub(super) fn mounts(
+    draft: &mut Draft,
+    path: &str,
+    node: &Node,
+    read: &mut Read<'_>,
+    notes: &mut Notes,
+) {
     for (index, item) in node.items().into_iter().enumerate() {
         let at = item_at(item, &format!("{path}[{index}]"));
         match &item.value {
-            Value::Text(text) => apply(draft, "volume", text, &at, notes),
-            Value::Map(_) => long(draft, item, &at, notes),
+            Value::Text(text) => short(draft, item, text, &at, read, notes),
+            Value::Map(_) => long(draft, item, &at, read, notes),
             Value::Null | Value::List(_) => notes.invalid(&at, "it is no mount", None),
         }
     }
 }
 
+/// In the place of a path that is relative, while the rest of a mount is read.
+const STAND_IN: &str = "/project";
+
+fn short(
+    draft: &mut Draft,
+    item: &Node,
+    text: &str,
+    at: &At,
+    read: &mut Read<'_>,
+    notes: &mut Notes,
+) {
+    let parts = text.split_once(':').filter(|(source, _)| binds::is_relative(source));
+    let mounted = parts.and_then(|(source, rest)| {
+        Some((source, values::volume(&format!("{STAND_IN}:{rest}")).ok()?))
+    });
+    match mounted {
+        Some((source, mounted)) => {
+            binds::mount(draft, (&item.spot.origin, source), mounted, at, read, notes);
+        }
+        None => apply(draft, "volume", text, at, notes),
+    }
+}
+
 /// The long form becomes a text for `--mount`.
-fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
+fn long(draft: &mut Draft, item: &Node, at: &At, read: &mut Read<'_>, notes: &mut Notes) {
+    let is_bind = item.text_of("type") == Some("bind");
+    let relative = item
+        .text_of("source")
+        .filter(|source| is_bind && !source.starts_with(['/', '~']) && !source.is_empty());
     let mut parts = Vec::new();
     for entry in item.entries() {
         let at = entry.spot.at(&format!("{}.{}", at.setting, entry.key));
@@ -75,6 +110,9 @@ fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
                 notes.invalid(&at, "a comma cannot stand in it", None);
             }
             ("type", Some(kind)) => parts.push(format!("type={kind}")),
+            ("source", Some(_)) if relative.is_some() => {
+                parts.push(format!("source={STAND_IN}"));
+            }
             ("source", Some(source)) => parts.push(format!("source={source}")),
             ("target", Some(target)) => parts.push(format!("target={target}")),
             ("read_only", Some("true")) => parts.push("ro".to_owned()),
@@ -89,7 +127,13 @@ fn long(draft: &mut Draft, item: &Node, at: &At, notes: &mut Notes) {
             _ => notes.invalid(&at, "a mount has no such field", None),
         }
     }
-    apply(draft, "mount", &parts.join(","), at, notes);
+    let text = parts.join(",");
+    match relative.and_then(|source| Some((source, values::mount(&text).ok()?))) {
+        Some((source, mounted)) => {
+            binds::mount(draft, (&item.spot.origin, source), mounted, at, read, notes);
+        }
+        None => apply(draft, "mount", &text, at, notes),
+    }
 }
 
 fn inner(parts: &mut Vec<String>, node: &Node, at: &At, notes: &mut Notes) {
@@ -98,6 +142,9 @@ fn inner(parts: &mut Vec<String>, node: &Node, at: &At, notes: &mut Notes) {
         match (entry.key.as_str(), entry.node.text()) {
             ("propagation", Some(value)) => parts.push(format!("bind-propagation={value}")),
             ("size", Some(value)) => parts.push(format!("tmpfs-size={value}")),
+            ("subpath", Some(value)) if at.setting.ends_with(".image.subpath") => {
+                parts.push(format!("subpath={value}"));
+            }
             ("create_host_path", Some(_)) => {
                 notes.carried(&at, "containerd makes folders that are absent")
             }

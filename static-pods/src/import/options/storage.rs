@@ -15,9 +15,16 @@ pub(super) fn mounted(draft: &mut Draft, read: Result<Mounted, &'static str>) ->
         }
     };
     let is_named = matches!(&mount.source, MountSource::Named(_));
+    let is_image = matches!(&mount.source, MountSource::Image(..));
     let is_overlay = other.iter().any(|option| option == "O");
     mount.read_only |= is_overlay;
     draft.mount(mount);
+    if is_overlay && is_image {
+        return Broken(
+            "mounted read-only: a pod cannot write to an image".to_owned(),
+            "where it has to write, let an init container copy the folder into an `emptyDir`",
+        );
+    }
     if is_overlay {
         return Broken(
             "mounted read-only: with `O` what the program writes there never reaches the host"
@@ -46,6 +53,13 @@ pub(super) fn mounted(draft: &mut Draft, read: Result<Mounted, &'static str>) ->
         return Changed(
             format!("as a folder of the host below `{VOLUMES}`"),
             "move the data there; a new folder is empty and root's, whatever the image has at the path",
+        );
+    }
+    if is_image {
+        return Changed(
+            "as a volume of the image, which has to be on the node as the container's own has to"
+                .to_owned(),
+            "name the image by digest, and list its archive under `image.preload`",
         );
     }
     carried("volumeMounts")

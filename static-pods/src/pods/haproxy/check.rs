@@ -124,6 +124,9 @@ fn rules(place: &str, haproxy: &Haproxy, frontend: &Frontend, findings: &mut Fin
             findings.add(format!("{place}.rules[{index}]"), error.to_string());
         }
     }
+    for (index, error) in basalt_model::rules::unknown_acls(&frontend.rules) {
+        findings.add(format!("{place}.rules[{index}]"), error.to_string());
+    }
 }
 
 /// A path with query by RFC 3986, less `'`, `"`, `$`, `#` and `\`: none of it means anything to haproxy inside

@@ -146,7 +146,7 @@ fn frontend(
     }
 }
 
-fn rules(haproxy: &HaproxyInput, frontend: &FrontendInput, report: &mut Report) {
+fn rules(haproxy: &HaproxyInput, frontend: &Located<FrontendInput>, report: &mut Report) {
     let files: Vec<&FileName> = haproxy.files.iter().map(|file| &file.name.value).collect();
     for rule in &frontend.rules {
         let is_known = report.is_whole("haproxy.files");
@@ -171,6 +171,13 @@ fn rules(haproxy: &HaproxyInput, frontend: &FrontendInput, report: &mut Report) 
             rule.strip_prefix("use_backend ").and_then(|rest| rest.split(' ').next())
         {
             backend(haproxy, name, rule, report);
+        }
+    }
+    if report.is_whole(&format!("{}.rules", frontend.path)) {
+        let texts: Vec<&str> = frontend.rules.iter().map(|rule| rule.as_str()).collect();
+        for (index, error) in crate::rules::unknown_acls(&texts) {
+            let rule = &frontend.rules[index];
+            report.error(rule.place, &rule.path, format!("the rule {error}")).hint(error.hint());
         }
     }
 }
