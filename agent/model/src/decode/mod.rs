@@ -15,6 +15,7 @@ pub use kinds::{Between, Located};
 pub use record::ObjectSchema;
 
 use crate::report::{Place, Report};
+use crate::secret_value::quoted;
 use crate::yaml::{Value, Yaml, repeated_keys};
 
 /// A type that can be read from a [`Yaml`] value.
@@ -217,7 +218,7 @@ pub fn word<T: Copy>(
     let found = words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-        let message = format!("`{text}` is none of {}", list(&names));
+        let message = format!("{} is none of {}", quoted(&text), list(&names));
         match closest(&text, names) {
             Some(name) => {
                 decoder.error(yaml.place, message).hint(format!("did you mean `{name}`?"))
