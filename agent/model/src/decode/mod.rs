@@ -170,7 +170,13 @@ impl Fields<'_> {
         let otherwise = default.or_else(T::absent);
         match (entry, otherwise) {
             (Some((_, yaml)), otherwise) => {
-                let value = decoder.below(name, |decoder| T::decode(yaml, decoder));
+                let value = decoder.below(name, |decoder| {
+                    // What is one of many has a place of its own.
+                    if decoder.depth == 0 {
+                        decoder.report.stands(&decoder.path, yaml.place);
+                    }
+                    T::decode(yaml, decoder)
+                });
                 value.or(otherwise).or_else(|| decoder.stand_in())
             }
             (None, Some(value)) => Some(value),

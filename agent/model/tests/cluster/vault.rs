@@ -242,6 +242,33 @@ fn a_secret_itself_is_not_repeated() {
     );
 }
 
+/// What is missing is said where it would be.
+#[test]
+fn empty_lists_have_a_place() {
+    check(
+        "servers: [192.0.2.11:6443, 192.0.2.12:6443, 192.0.2.13:6443]",
+        "servers: []",
+        &["f:L:12: api.servers: haproxy needs at least one API server to send clients to"],
+    );
+    let servers = "[\"https://192.0.2.21:8200\", \"https://192.0.2.22:8200\"]";
+    check(servers, "[]", &["f:L:14: vault.addresses: at least one address is wanted"]);
+    let (line, _) = LAB.split_once(servers).unwrap();
+    let line = line.matches('\n').count() + 1;
+    let twice = "server `https://192.0.2.21:8200` is already used";
+    check(
+        servers,
+        "[\"https://192.0.2.21:8200\", \"https://192.0.2.21:8200\"]",
+        &[&format!("f:L:42: vault.addresses[1]: {twice} in line {line} (vault.addresses[0])")],
+    );
+    check(
+        servers,
+        "[\"https://192.0.2.21\", \"https://192.0.2.21:443\"]",
+        &[&format!(
+            "f:L:37: vault.addresses[1]: server `https://192.0.2.21` is already used in line {line} (vault.addresses[0])"
+        )],
+    );
+}
+
 /// What is one in Vault for several that ask is everybody's.
 #[test]
 fn shared_mounts_and_roles() {
