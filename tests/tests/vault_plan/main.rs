@@ -10,6 +10,7 @@ mod authority_change;
 mod failures;
 mod kubelets;
 mod least_right;
+mod neighbours;
 mod rotation;
 mod sealed;
 mod setup;
