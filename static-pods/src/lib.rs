@@ -24,7 +24,6 @@ mod parts;
 mod pods;
 #[cfg(test)]
 mod properties;
-pub mod secret_value;
 pub mod services;
 
 pub use pods::keepalived::{CHECK_WEIGHT, HIGHEST_PRIORITY};

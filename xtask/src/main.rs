@@ -19,6 +19,7 @@ mod pods;
 mod progress;
 mod source;
 mod table;
+mod template_calls;
 mod test;
 mod vault;
 mod visible;

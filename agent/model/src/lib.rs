@@ -10,4 +10,5 @@ pub mod names;
 pub mod node;
 pub mod report;
 pub mod rules;
+pub mod secret_value;
 pub mod yaml;

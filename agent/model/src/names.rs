@@ -11,9 +11,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is not what a type asks for.
+use crate::secret_value::quoted;
+
+/// A text that is not what a type asks for. What looks like a secret is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {wanted}")]
+#[error("{} is not {wanted}", quoted(.text))]
 pub struct NotA {
     /// The text that was refused.
     pub text: String,

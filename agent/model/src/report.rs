@@ -1,6 +1,6 @@
 //! Findings: what is wrong with a text that a person wrote, where, and what to do about it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 /// A place in a text. Lines and columns count from 1, columns in characters.
@@ -83,6 +83,7 @@ pub struct Report {
     /// The last one that there was no room for, for its maker to finish.
     left_out: Option<Box<Finding>>,
     unread: BTreeSet<String>,
+    places: BTreeMap<String, Place>,
 }
 
 impl Report {
@@ -94,6 +95,7 @@ impl Report {
             is_cut_short: false,
             left_out: None,
             unread: BTreeSet::new(),
+            places: BTreeMap::new(),
         }
     }
 
@@ -166,6 +168,20 @@ impl Report {
     /// Notes that nothing is known of the value at `path`, so that nobody takes it for absent.
     pub fn unread(&mut self, path: impl Into<String>) {
         self.unread.insert(path.into());
+    }
+
+    /// Notes where the value at `path` stands, for those who miss something in it.
+    pub fn stands(&mut self, path: impl Into<String>, place: Place) {
+        self.places.insert(path.into(), place);
+    }
+
+    /// Where the value at `path` stands, or else what it would be in: the place for a finding about what is missing.
+    pub fn place_of(&self, path: &str) -> Place {
+        let above = std::iter::successors(Some(path), |path| {
+            path.rfind(['.', '[']).map(|end| &path[..end])
+        });
+        let mut noted = above.filter_map(|path| self.places.get(path));
+        noted.next().copied().unwrap_or(Place::START)
     }
 
     /// Whether the value at `path` was read with everything in it. What is missing in one that was not may be there.
@@ -302,6 +318,17 @@ mod tests {
             ("node", true),
         ] {
             assert_eq!(report.is_whole(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_missed_where_it_would_be() {
+        let mut report = Report::new("a.yaml");
+        report.stands("api", Place { line: 3, column: 3 });
+        report.stands("api.servers", Place { line: 4, column: 12 });
+        for (path, line) in [("api.servers", 4), ("api.host", 3), ("api.servers[0]", 4), ("x.y", 1)]
+        {
+            assert_eq!(report.place_of(path).line, line, "{path}");
         }
     }
 

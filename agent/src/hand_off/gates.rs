@@ -11,6 +11,7 @@ use super::certificate::PairSeen;
 use crate::generation::PodSetId;
 use crate::plan::Plan;
 use crate::probe::wanted::PodWanted;
+use crate::secret::{Secret, SecretFileError};
 
 /// One gate, and what was found there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +201,18 @@ pub(crate) fn versions(kubelet: &Result<String, String>, api: &str) -> Result<St
     Ok(format!("kubelet {kubelet}, API server {api}"))
 }
 
+/// The token of the first request for a certificate is there, and nobody else has seen it.
+pub(crate) fn bootstrap_token(found: Result<Secret, SecretFileError>) -> Result<String, String> {
+    match found {
+        Ok(_) => Ok("it is there".to_owned()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
+            Err(format!("{error}{cause}; {}", error.hint()))
+        }
+    }
+}
+
 /// The minor version in `v1.36.3`.
 fn minor(version: &str) -> Option<u32> {
     let rest = version.trim().strip_prefix("v1.")?;
@@ -220,6 +233,25 @@ mod tests {
             unix_seconds: Some(1000),
             namesake: None,
         }
+    }
+
+    #[test]
+    fn a_bootstrap_token_is_the_nodes_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = camino::Utf8Path::from_path(folder.path()).unwrap().join("token");
+        let found = || bootstrap_token(crate::secret::read_file(&file, "/x/token"));
+        assert!(found().unwrap_err().starts_with("the secret file `/x/token` is not there; put"));
+        std::fs::write(&file, "abcdef.0123456789abcdef\n").unwrap();
+        let mode = |mode| {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(0o600);
+        assert_eq!(found(), Ok("it is there".to_owned()));
+        mode(0o644);
+        let closed = found().unwrap_err();
+        assert!(closed.contains("`/x/token` is open to everybody: its mode is 0644; "), "{closed}");
+        assert!(closed.contains("revoke it") && !closed.contains("abcdef"), "{closed}");
     }
 
     #[test]

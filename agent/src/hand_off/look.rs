@@ -21,6 +21,7 @@ use crate::probe::ImageSeen;
 use crate::probe::look::{Looker, pods_of_target};
 use crate::probe::process::kubelet_name;
 use crate::reconcile::Survey;
+use crate::secret::read_file;
 
 /// Where the machine's id is; the kubelet tells it to the cluster.
 const MACHINE_ID_PATH: &str = "/etc/machine-id";
@@ -96,13 +97,8 @@ impl Eyes {
         match &kubernetes.identity {
             KubeletIdentity::Vault => all.extend(certificate_gates(host, node, kubernetes)),
             KubeletIdentity::Bootstrap { token_file } => {
-                let token = look::read_behind(&host.real(token_file.as_str()));
-                let found = match token {
-                    Ok(token) if !token.trim_ascii().is_empty() => Ok("it is there".to_owned()),
-                    Ok(_) => Err(format!("{token_file} is empty")),
-                    Err(error) => Err(format!("cannot read {token_file}: {error}")),
-                };
-                all.push(gate("bootstrap token", found));
+                let token = read_file(&host.real(token_file.as_str()), token_file.as_str());
+                all.push(gate("bootstrap token", gates::bootstrap_token(token)));
                 // Nobody knows this node before the kubelet has asked for a certificate.
                 return all;
             }

@@ -1,6 +1,6 @@
 //! Values that must not stand in a manifest, and where they are taken from instead.
 
-use crate::secret_value::passwords;
+use basalt_model::secret_value::passwords;
 
 /// The folder on the host where secrets of imported pods are expected, each in a file that a template of vault-agent
 /// writes.

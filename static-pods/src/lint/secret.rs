@@ -3,7 +3,7 @@
 
 use super::tree::At;
 use super::{Effect, Sink};
-use crate::secret_value::{is_secret_name, looks_secret};
+use basalt_model::secret_value::{is_secret_name, looks_secret};
 
 pub(super) fn check(container: &At<'_>, sink: &mut Sink<'_>) {
     for variable in container.get("env").items() {

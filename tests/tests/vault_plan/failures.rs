@@ -6,6 +6,25 @@ use e2e::vault_server::{Place, VaultServer, program};
 use crate::setup::{Setup, text};
 
 #[test]
+fn a_token_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(setup) = Setup::new() else { return };
+    let file = setup.folder.path().join("token");
+    std::fs::write(&file, setup.vault.root_token()).unwrap();
+    for (mode, expected) in [(0o644, "open to every user of this machine (mode 0644)"), (0o600, "")]
+    {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let plan = ["plan", "--token-file", file.to_str().unwrap()];
+        let output = setup.command(&plan).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(said.contains("chmod 600"), mode == 0o644, "{said}");
+        assert!(!said.contains(setup.vault.root_token()));
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let Some(setup) = Setup::new() else { return };
     #[track_caller]
@@ -25,6 +44,10 @@ fn what_is_wrong_is_said() {
     std::fs::write(&empty, " \n").unwrap();
     let empty = setup.xtask(&["plan", "--token-file", empty.to_str().unwrap()]);
     check(&empty, "holds no token");
+    let itself = "hvs.CAESIJ3ooPAymGbPdnzq";
+    let given = setup.xtask(&["plan", "--token-file", itself]);
+    check(&given, "what `--token-file` says looks like the secret itself; give the path of a file");
+    assert!(!text(&given.stderr).contains(itself));
 
     let nobody = free_address().unwrap();
     let address = format!("https://{nobody}");

@@ -10,6 +10,7 @@ mod authority_change;
 mod failures;
 mod kubelets;
 mod least_right;
+mod neighbours;
 mod rotation;
 mod sealed;
 mod setup;
@@ -79,6 +80,13 @@ fn what_others_changed_is_shown_and_set_right_and_nothing_else() {
     vault.write("pki/lab/roles/node", &role).unwrap();
     vault.write("auth/approle/role/basalt-lab-n1", &json!({"secret_id_num_uses": 0})).unwrap();
     vault.write("auth/approle/role/basalt-lab-n9", &json!({})).unwrap();
+    let policy = vault.read("sys/policies/acl/basalt-lab-enrolment").unwrap();
+    let policy = policy["data"]["policy"].as_str().unwrap().to_owned();
+    let (not_after, revoke) =
+        ("    \"not_after\" = []\n", "revoke-self\" {\n  capabilities = [\"update\"]");
+    assert!(policy.contains(not_after) && policy.contains(revoke), "{policy}");
+    let other = policy.replace(not_after, "").replace(revoke, &revoke.replace("update", "sudo"));
+    vault.write("sys/policies/acl/basalt-lab-enrolment", &json!({"policy": other})).unwrap();
 
     let plan = setup.xtask(&["plan"]);
     assert_eq!(plan.status.code(), Some(3), "{plan:?}");
@@ -86,6 +94,18 @@ fn what_others_changed_is_shown_and_set_right_and_nothing_else() {
 ~ pki/lab/roles/node
     allow_any_name: true -> false
     cn_validations: [\"disabled\"] -> [\"hostname\"]
+~ policy basalt-lab-enrolment
+        capabilities = [\"update\"]
+        denied_parameters = {
+    +     \"not_after\" = []
+          \"not_before\" = []
+        }
+    ...
+
+      path \"auth/token/revoke-self\" {
+    -   capabilities = [\"sudo\"]
+    +   capabilities = [\"update\"]
+      }
 ~ auth/approle/role/basalt-lab-n1
     secret_id_num_uses: 0 -> 1
 note: `auth/approle/role/basalt-lab-n9` belongs to no node of the cluster any more; delete it

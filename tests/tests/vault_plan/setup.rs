@@ -95,8 +95,21 @@ impl Setup {
         self.command(arguments).env("VAULT_TOKEN", self.vault.root_token()).output().unwrap()
     }
 
+    /// The same for another cluster.
+    pub(crate) fn xtask_for(&self, cluster: &str, arguments: &[&str]) -> Output {
+        let mut command = self.program();
+        command.args(arguments).args(["--cluster", cluster]);
+        command.env("VAULT_TOKEN", self.vault.root_token()).output().unwrap()
+    }
+
     /// `xtask vault` without a token.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.program();
+        command.args(arguments).arg("--cluster").arg(&self.cluster);
+        command
+    }
+
+    fn program(&self) -> Command {
         let mut command = match &self.network {
             None => Command::new(&self.xtask),
             Some(path) => {
@@ -105,7 +118,7 @@ impl Setup {
                 command
             }
         };
-        command.args(["--quiet", "vault"]).args(arguments).arg("--cluster").arg(&self.cluster);
+        command.args(["--quiet", "vault"]);
         command.env_remove("VAULT_TOKEN").stdin(Stdio::null());
         command
     }

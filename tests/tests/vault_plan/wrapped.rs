@@ -101,6 +101,35 @@ fn whoever_makes_secrets_needs_no_more_right_than_that() {
     assert_eq!(std::fs::read_to_string(&there).unwrap(), "kept");
 }
 
+/// A secret that is made and cannot be handed over is lost, and looks like a stolen one.
+#[test]
+fn nothing_is_wrapped_that_cannot_be_written() {
+    let Some(setup) = Setup::applied() else { return };
+    let wrapped = || {
+        let requests = setup.vault.requests().unwrap();
+        requests.iter().filter(|request| request.path.ends_with("/secret-id")).count()
+    };
+    let folder = setup.folder.path().join("closed");
+    std::fs::create_dir(&folder).unwrap();
+    let refuse = |file: &std::path::Path, expected: &str| {
+        let refused = setup.xtask(&["wrap", "n1", "--force", "--output", file.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(text(&refused.stderr).contains(expected), "{refused:?}");
+    };
+    refuse(&folder, "is a folder; name a file in it");
+    refuse(&folder.join("missing/n1.ign"), "cannot write `");
+    // Nobody may write there, not even root.
+    refuse(std::path::Path::new("/proc/self/n1.ign"), "cannot write `/proc/self/n1.ign`");
+    assert_eq!(wrapped(), 0);
+
+    let file = folder.join("n1.ign");
+    let made = setup.xtask(&["wrap", "n1", "--output", file.to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert_eq!(wrapped(), 1);
+    let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(names, [file]);
+}
+
 #[test]
 fn a_secret_goes_into_a_finished_build() {
     let Some(setup) = Setup::applied() else { return };

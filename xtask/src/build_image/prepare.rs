@@ -27,8 +27,9 @@ pub(crate) fn prepare(file: &Utf8Path, bytes: &[u8], folder: &Utf8Path) -> (Prep
     let mut text = |name: &RelativePath| source::text(folder, name);
     let reading = Reading::with(file.as_str(), bytes, &mut text);
     let Reading { mut cluster, mut report, butane, image, templates, pods: own } = reading;
+    let source = String::from_utf8_lossy(bytes);
     for template in &templates {
-        templates::check(template, &mut report);
+        templates::check(template, &source, &mut report);
     }
     cluster = cluster.filter(|_| !report.has_errors());
     for pod in &own {
@@ -103,7 +104,7 @@ mod tests {
             template: |\n      a\n      {{ kv('secret', 'x').y }\n";
         check(
             &[("  certificates:\n", &format!("{secret}  certificates:\n"))],
-            &["vault.secrets[0].template: line 2: syntax error: "],
+            &["f:140:7: vault.secrets[0].template: syntax error: "],
         );
         check(&[("[butane/all.bu]", "[butane/none.bu]")], &["f:26:10: butane[0]: cannot read `"]);
         check(

@@ -40,7 +40,21 @@ impl Build {
         if rows.is_empty() {
             bail!("`{dist}` has no Ignition config of `{node}`; build it first");
         }
-        Ok(Build { dist: dist.to_owned(), manifest, rows })
+        let build = Build { dist: dist.to_owned(), manifest, rows };
+        build.can_be_rewritten()?;
+        Ok(build)
+    }
+
+    /// Tries it in each folder: what is put into a config may be worth something.
+    fn can_be_rewritten(&self) -> Result<()> {
+        let paths = self.rows.iter().map(|&row| self.manifest.artefacts[row].path.as_str());
+        for path in paths.chain([MANIFEST]).map(|path| self.dist.join(path)) {
+            let folder = path.parent().unwrap_or(&self.dist);
+            tempfile::tempfile_in(folder)
+                .and_then(|_| fs::metadata(&path))
+                .with_context(|| format!("cannot rewrite `{path}`"))?;
+        }
+        Ok(())
     }
 
     /// Changes each config, lets only its owner read it, and notes its new digest in `manifest.json`.

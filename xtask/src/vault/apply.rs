@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::change::{Change, changes};
 use super::client::Client;
 use super::connect::Connection;
+use super::neighbours::neighbours;
 use super::object::{Entry, Mount, MountKind, Object, Root};
 use super::seen::Found;
 use super::wanted::{self, wanted};
@@ -21,7 +22,8 @@ use crate::{DIFFERS, FAILED};
 /// Print what Vault lacks for a cluster.
 ///
 /// Mounts, roles that sign, auth methods with their roles, and policies of least right: everything that the nodes of the
-/// cluster ask Vault for. Nothing else is looked at. The exit status is 3 when there is something to change.
+/// cluster ask Vault for. Besides these, what other clusters have in the same Vault is looked at, and nothing is planned where
+/// a node of theirs could log in as one of this one. The exit status is 3 when there is something to change.
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
@@ -68,11 +70,18 @@ fn survey(client: &Client, cluster: &Cluster) -> Result<Survey> {
         notes.push(format!("`{path}` belongs to no node of the cluster any more; delete it"));
     }
     notes.extend(unlimited(&objects, &found));
-    let changes = changes(&objects, &mounts, &found).map_err(|conflicts| {
-        let texts: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
-        anyhow::Error::msg(texts.join("\n"))
-    })?;
-    Ok(Survey { changes, notes })
+    let neighbours = neighbours(client, cluster, &mounts, &objects, &found)?;
+    notes.extend(neighbours.notes);
+    let shared = neighbours.conflicts.iter().map(ToString::to_string);
+    match changes(&objects, &mounts, &found) {
+        Ok(changes) if neighbours.conflicts.is_empty() => Ok(Survey { changes, notes }),
+        decided => {
+            let conflicts = decided.err().unwrap_or_default();
+            let texts: Vec<String> =
+                conflicts.iter().map(ToString::to_string).chain(shared).collect();
+            bail!("{}", texts.join("\n"))
+        }
+    }
 }
 
 /// HashiCorp's Vault has no limit on addresses.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::object::{Entry, Mount, MountKind, Mounts, Object, Policy, Root, prefix};
 use super::seen::Found;
+use super::wanted::owner;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,10 @@ pub(super) enum Conflict {
         "`{inner}` cannot be mounted: `{outer}` is there already, and Vault has no mount inside a mount"
     )]
     Nested { inner: String, outer: String },
+    #[error(
+        "the policy `{policy}` is that of the cluster `{cluster}`; give this one names of its own (`vault.auth.node.prefix`). If it was renamed, delete its old policies first"
+    )]
+    Owned { policy: String, cluster: String },
 }
 
 impl Change {
@@ -82,7 +87,12 @@ pub(super) fn changes(
             }
             Object::Policy(policy) => {
                 let old = found.policies.get(&policy.name);
-                if old.is_none_or(|old| old.trim() != policy.text.trim()) {
+                let other =
+                    old.and_then(|old| owner(old)).filter(|of| Some(*of) != owner(&policy.text));
+                if let Some(cluster) = other {
+                    let (policy, cluster) = (policy.name.clone(), cluster.to_owned());
+                    conflicts.push(Conflict::Owned { policy, cluster });
+                } else if old.is_none_or(|old| old.trim() != policy.text.trim()) {
                     changes.push(Change::SetPolicy { policy: policy.clone(), old: old.cloned() });
                 }
             }

@@ -3,12 +3,14 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Error, Result, bail};
 use basalt_model::cluster::{Cluster, Reading};
 use basalt_model::names::RelativePath;
 use basalt_model::names::reference::is_registry;
 use basalt_model::node::Vault;
+use basalt_model::secret_value::looks_secret_alone;
 use camino::{Utf8Path, Utf8PathBuf};
 use zeroize::Zeroizing;
 
@@ -115,10 +117,20 @@ impl Connection {
                 let text = text(io::stdin()).context("cannot read standard input")?;
                 (text, "standard input".to_owned())
             }
+            Some(file) if looks_secret_alone(file.as_str()).is_some() && !file.exists() => {
+                bail!(
+                    "what `--token-file` says looks like the secret itself; give the path of a file that holds it, and take this token for known: revoke it"
+                );
+            }
             Some(file) => {
-                let text = File::open(file)
-                    .and_then(text)
-                    .with_context(|| format!("cannot read the token file `{file}`"))?;
+                let opened = File::open(file).and_then(|opened| {
+                    Ok((opened.metadata()?.permissions().mode(), text(opened)?))
+                });
+                let (mode, text) =
+                    opened.with_context(|| format!("cannot read the token file `{file}`"))?;
+                if let Some(warning) = exposed(file, mode) {
+                    say(warning);
+                }
                 (text, format!("`{file}`"))
             }
             None => {
@@ -132,6 +144,19 @@ impl Connection {
         };
         Token::new(text).with_context(|| format!("{place} holds no token"))
     }
+}
+
+/// Whether others may read or change a file with a secret.
+fn exposed(file: &Utf8Path, mode: u32) -> Option<String> {
+    let others = mode & 0o077;
+    if others == 0 {
+        return None;
+    }
+    let whose = if others & 0o007 == 0 { "its group" } else { "every user of this machine" };
+    Some(format!(
+        "warning: `{file}` is open to {whose} (mode {:04o}): close it with `chmod 600 {file}`, and if others have been here, revoke the token",
+        mode & 0o7777
+    ))
 }
 
 /// `https://host`, `https://host:port`: what a cluster may say, and a final `/`, since people copy it from a browser.
@@ -179,6 +204,22 @@ mod tests {
             "https://",
         ] {
             assert!(!is_server(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_token_is_its_owners_alone() {
+        for (mode, expected) in [
+            (0o100_600, None),
+            (0o100_400, None),
+            (0o100_640, Some("open to its group (mode 0640): close it with `chmod 600 t`")),
+            (0o100_644, Some("open to every user of this machine (mode 0644): close it with")),
+            (0o100_602, Some("open to every user of this machine (mode 0602)")),
+        ] {
+            let warning = exposed("t".into(), mode);
+            assert_eq!(warning.is_some(), expected.is_some(), "{mode:o}");
+            let warning = warning.unwrap_or_default();
+            assert!(warning.contains(expected.unwrap_or_default()), "{warning}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask vault`: what a cluster needs of Vault, or OpenBao, and the secrets with which its nodes begin.
 //!
 //! [`wanted`] decides what there is to be, [`seen`] reads what there is, [`change`] is the difference, [`apply`] makes it.
+//! [`neighbours`] looks for other clusters in the same Vault.
 //! [`wrap`] makes the secret of a first login, [`rotate`] replaces an authority.
 
 mod apply;
@@ -8,6 +9,7 @@ mod change;
 mod client;
 mod connect;
 mod fleet;
+mod neighbours;
 mod object;
 mod rotate;
 mod seen;

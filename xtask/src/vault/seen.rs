@@ -9,7 +9,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use super::client::{CallError, Client};
 use super::object::{Issuer, MountKind, MountSeen, Mounts, Object, prefix};
-use super::wanted::pki_mounts;
+use super::wanted::{enrolment_policy, pki_mounts};
 
 /// What was found where something is wanted, by its path or, for policies, its name.
 #[derive(Debug, Default)]
@@ -149,8 +149,22 @@ pub(super) fn left_over(
     let start = identity.app_role.strip_suffix(node.name.as_str()).unwrap_or_default();
     let auth = prefix(MountKind::Auth);
     let names = client.list(&format!("{auth}{mount}/role"))?;
-    let is_left = |name: &&String| {
-        name.starts_with(start) && known.iter().all(|(_, identity)| identity.app_role != **name)
+    let is_left = |name: &String| {
+        name.starts_with(start) && known.iter().all(|(_, identity)| identity.app_role != *name)
     };
-    Ok(names.iter().filter(is_left).map(|name| format!("{auth}{mount}/role/{name}")).collect())
+    let own = enrolment_policy(cluster);
+    let mut left = Vec::new();
+    for name in names.into_iter().filter(is_left) {
+        let path = format!("{auth}{mount}/role/{name}");
+        let role = client.read(&path)?.unwrap_or_default();
+        let policies = role.get("token_policies").and_then(Json::as_array);
+        // The names of `lab-2` begin like those of `lab`; its policies are its own.
+        let is_others = policies.is_some_and(|policies| {
+            !policies.is_empty() && !policies.iter().any(|policy| *policy == *own)
+        });
+        if !is_others {
+            left.push(path);
+        }
+    }
+    Ok(left)
 }

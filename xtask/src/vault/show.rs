@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
+use similar::TextDiff;
 use x509_parser::pem::Pem;
 
 use super::change::{Change, FieldChange};
@@ -138,20 +139,31 @@ fn write_change(text: &mut String, change: &Change) -> std::fmt::Result {
         }
         Change::SetPolicy { policy, old } => {
             writeln!(text, "{} policy {}", if old.is_none() { '+' } else { '~' }, policy.name)?;
-            let old: Vec<&str> = old.iter().flat_map(|old| old.lines()).collect();
-            let new: Vec<&str> = policy.text.lines().collect();
-            let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-            let rest = old.len().min(new.len()) - same;
-            let ends = old.iter().rev().zip(new.iter().rev()).take(rest);
-            let same_end = ends.take_while(|(a, b)| a == b).count();
-            let mut lines = |mark: char, lines: &[&str]| {
-                let lines = lines.iter().filter(|line| !line.is_empty());
-                lines.into_iter().try_for_each(|line| writeln!(text, "    {mark} {line}"))
-            };
-            lines('-', &old[same..old.len() - same_end])?;
-            lines('+', &new[same..new.len() - same_end])
+            write_lines(text, old.as_deref().unwrap_or_default(), &policy.text)
         }
     }
+}
+
+/// Unchanged lines that are shown before and after those that change, to know where they are: the path of a block.
+const AROUND: usize = 2;
+
+/// Line by line what changes, as `diff -u` shows it; of what is new, all.
+fn write_lines(text: &mut String, old: &str, new: &str) -> std::fmt::Result {
+    if old.is_empty() {
+        let mut lines = new.lines().filter(|line| !line.is_empty());
+        return lines.try_for_each(|line| writeln!(text, "    + {line}"));
+    }
+    let diff = TextDiff::from_lines(old.trim_end(), new.trim_end());
+    for (index, group) in diff.grouped_ops(AROUND).iter().enumerate() {
+        if index > 0 {
+            writeln!(text, "    ...")?;
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let line = change.value().trim_end();
+            writeln!(text, "{}", format!("    {} {line}", change.tag()).trim_end())?;
+        }
+    }
+    Ok(())
 }
 
 fn is_empty(value: &Json) -> bool {
@@ -178,5 +190,47 @@ fn short(value: &Json) -> String {
         Json::String(text) if text.is_empty() => "\"\"".to_owned(),
         Json::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(old: &str, new: &str, expected: &str) {
+        let mut text = String::new();
+        write_lines(&mut text, old, new).unwrap();
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_policy_changes_line_by_line() {
+        let block = |path: &str, right: &str| format!("\npath \"{path}\" {{\n  {right}\n}}\n");
+        let rest = ["b", "c", "d"].map(|path| block(path, &format!("read {path}"))).concat();
+        let last = block("e", "read e");
+        let old = format!("{}{rest}{last}", block("a", "read"));
+        check(&old, &old, "");
+        check(&old, &format!("{old}\n"), "");
+        // What stays between two changes is not shown as changed.
+        let new = format!("{}{rest}{}", block("a", "update"), last.replace("read", "update"));
+        check(
+            &old,
+            &new,
+            "
+      path \"a\" {
+    -   read
+    +   update
+      }
+
+    ...
+
+      path \"e\" {
+    -   read e
+    +   update e
+      }
+",
+        );
+        check("", "path \"a\" {\n\n}\n", "    + path \"a\" {\n    + }\n");
     }
 }

@@ -1,7 +1,7 @@
 //! `vault wrap`: the secret for one node's first login, for its Ignition config or for the node itself.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -86,7 +86,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let client = arguments.connection.client(&cluster)?;
     let wrapped = wrap(&client, identity, name, arguments.ttl)?;
     let form = if arguments.bare { Form::Bare } else { Form::Config };
-    target.deliver(name, &wrapped.token, form)?;
+    target.deliver(name, &wrapped.token, form).with_context(|| {
+        format!(
+            "the secret for `{name}` was made and is lost; it ends in {}, or at once with `bao token revoke -accessor {}`",
+            humantime::format_duration(Duration::from_secs(wrapped.seconds)),
+            wrapped.accessor
+        )
+    })?;
     say(format_args!(
         "the secret for `{name}` works once, until {}; its accessor is {}",
         humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(wrapped.seconds)),
@@ -147,7 +153,7 @@ impl Form {
 /// Where the secret goes.
 enum Target {
     Stdout,
-    File(Utf8PathBuf),
+    File(SecretFile),
     Build(rewrite::Build),
 }
 
@@ -158,23 +164,22 @@ impl Target {
             (_, Some(dist)) => Ok(Target::Build(rewrite::Build::open(dist, &arguments.node)?)),
             (Some(file), None) if file == "-" => Ok(Target::Stdout),
             (Some(file), None) => {
-                if file.exists() && !arguments.force {
+                if file.is_dir() {
+                    bail!("`{file}` is a folder; name a file in it");
+                }
+                if file.symlink_metadata().is_ok() && !arguments.force {
                     bail!("`{file}` is there already; replace it with `--force`");
                 }
-                let folder = file.parent().filter(|folder| !folder.as_str().is_empty());
-                if !folder.is_none_or(Utf8Path::is_dir) {
-                    bail!("`{file}` cannot be written: its folder is missing");
-                }
-                Ok(Target::File(file.clone()))
+                Ok(Target::File(SecretFile::begin(file)?))
             }
             (None, None) => bail!("say where the secret goes with `--output` or `--into`"),
         }
     }
 
-    fn deliver(&self, node: &str, token: &str, form: Form) -> Result<()> {
+    fn deliver(self, node: &str, token: &str, form: Form) -> Result<()> {
         match self {
             Target::Stdout => print(form.text(token)?.as_str()),
-            Target::File(path) => write_secret(path, form.text(token)?.as_bytes()),
+            Target::File(file) => file.finish(form.text(token)?.as_bytes()),
             Target::Build(build) => build
                 .rewrite(|config| put_file(config, &secret_file(token)))
                 .with_context(|| format!("cannot put the secret into the config of `{node}`")),
@@ -210,20 +215,42 @@ fn put_file(config: &mut Json, file: &Json) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file that only its owner may read from the first byte on.
-pub(super) fn write_secret(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
-    let doing = || format!("cannot write `{path}`");
-    let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder.unwrap_or(Utf8Path::new(".")))
-        .with_context(doing)?;
-    file.write_all(bytes).with_context(doing)?;
-    file.as_file().sync_all().with_context(doing)?;
-    file.persist(path).with_context(doing)?;
-    Ok(())
+/// A file that only its owner may read from the first byte on, and that has its name once it is whole.
+struct SecretFile {
+    path: Utf8PathBuf,
+    partial: tempfile::NamedTempFile,
 }
+
+impl SecretFile {
+    /// Makes sure that there can be such a file.
+    fn begin(path: &Utf8Path) -> Result<SecretFile> {
+        let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
+        let folder = folder.unwrap_or(Utf8Path::new("."));
+        let doing = || format!("cannot write `{path}`");
+        let mut partial = tempfile::Builder::new()
+            .prefix(".partial-")
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(folder)
+            .with_context(doing)?;
+        // A full disk takes the name of a file and nothing else.
+        partial.write_all(&[b'\n'; ROOM]).with_context(doing)?;
+        partial.as_file().sync_all().with_context(doing)?;
+        Ok(SecretFile { path: path.to_owned(), partial })
+    }
+
+    fn finish(mut self, bytes: &[u8]) -> Result<()> {
+        let doing = || format!("cannot write `{}`", self.path);
+        self.partial.rewind().with_context(doing)?;
+        self.partial.write_all(bytes).with_context(doing)?;
+        let file = self.partial.as_file();
+        file.set_len(bytes.len() as u64).and_then(|()| file.sync_all()).with_context(doing)?;
+        self.partial.persist(&self.path).with_context(doing)?;
+        Ok(())
+    }
+}
+
+/// As much as a secret takes with all around it.
+const ROOM: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -257,7 +284,13 @@ mod tests {
     fn a_secret_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(folder.path()).unwrap().join("n1.ign");
-        write_secret(&path, b"x").unwrap();
+        let file = SecretFile::begin(&path).unwrap();
+        assert!(!path.exists(), "there is nothing before there is all of it");
+        file.finish(b"x").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(SecretFile::begin(&path).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Decode, Decoder};
 use crate::names::{NotA, TextType};
 use crate::report::Place;
+use crate::secret_value::{is_secret_name, looks_secret_alone, quoted};
 use crate::yaml::{Value, Yaml, scalar};
 
 /// A value together with where it was written.
@@ -119,7 +120,11 @@ impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
 impl<T: TextType> Decode for T {
     fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
         let text = String::decode(yaml, decoder)?;
-        text.parse().map_err(|error: NotA| decoder.error(yaml.place, error.to_string())).ok()
+        let refused = |error: NotA| {
+            let (message, hint) = refusal(decoder.path(), &error);
+            decoder.error(yaml.place, message).hint = hint.map(str::to_owned);
+        };
+        text.parse().map_err(refused).ok()
     }
 
     fn stand_in() -> Option<Self> {
@@ -128,6 +133,22 @@ impl<T: TextType> Decode for T {
 
     fn schema(_: &mut Map<String, Json>) -> Json {
         json!({"type": "string", "pattern": T::PATTERN})
+    }
+}
+
+/// What is said of a text that the field at `path` cannot take, and what to do. Where the path of a file with a secret is
+/// wanted, a text that is no path may be the secret, and is not repeated.
+fn refusal(path: &str, error: &NotA) -> (String, Option<&'static str>) {
+    const HINT: Option<&str> = Some("give the path of a file that holds it");
+    let field = path.rsplit('.').next().unwrap_or_default();
+    match field.strip_suffix("_file") {
+        Some(_) if looks_secret_alone(&error.text).is_some() => {
+            ("looks like the secret itself".to_owned(), HINT)
+        }
+        Some(whose) if is_secret_name(whose) && !error.text.contains('/') => {
+            (format!("not {}", error.wanted), HINT)
+        }
+        Some(_) | None => (error.to_string(), None),
     }
 }
 
@@ -169,7 +190,9 @@ impl Decode for IpAddr {
     fn decode(yaml: &Yaml, decoder: &mut Decoder<'_>) -> Option<Self> {
         let text = String::decode(yaml, decoder)?;
         text.parse()
-            .map_err(|_| decoder.error(yaml.place, format!("`{text}` is not an IP address")))
+            .map_err(|_| {
+                decoder.error(yaml.place, format!("{} is not an IP address", quoted(&text)))
+            })
             .ok()
     }
 

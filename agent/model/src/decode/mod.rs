@@ -15,6 +15,7 @@ pub use kinds::{Between, Located};
 pub use record::ObjectSchema;
 
 use crate::report::{Place, Report};
+use crate::secret_value::quoted;
 use crate::yaml::{Value, Yaml, repeated_keys};
 
 /// A type that can be read from a [`Yaml`] value.
@@ -169,7 +170,13 @@ impl Fields<'_> {
         let otherwise = default.or_else(T::absent);
         match (entry, otherwise) {
             (Some((_, yaml)), otherwise) => {
-                let value = decoder.below(name, |decoder| T::decode(yaml, decoder));
+                let value = decoder.below(name, |decoder| {
+                    // What is one of many has a place of its own.
+                    if decoder.depth == 0 {
+                        decoder.report.stands(&decoder.path, yaml.place);
+                    }
+                    T::decode(yaml, decoder)
+                });
                 value.or(otherwise).or_else(|| decoder.stand_in())
             }
             (None, Some(value)) => Some(value),
@@ -217,7 +224,7 @@ pub fn word<T: Copy>(
     let found = words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-        let message = format!("`{text}` is none of {}", list(&names));
+        let message = format!("{} is none of {}", quoted(&text), list(&names));
         match closest(&text, names) {
             Some(name) => {
                 decoder.error(yaml.place, message).hint(format!("did you mean `{name}`?"))

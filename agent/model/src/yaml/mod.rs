@@ -16,6 +16,7 @@ pub use parse::{
 };
 
 use crate::report::Place;
+use crate::secret_value::{looks_secret_alone, quoted};
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,10 +89,13 @@ impl Yaml {
         self.as_scalar().is_some_and(scalar::is_null)
     }
 
-    /// What the value is, for messages: `a list`, `nothing`, or a scalar's own text.
+    /// What the value is, for messages: `a list`, `nothing`, or a scalar's own text unless that looks like a secret.
     pub fn kind(&self) -> String {
         match &self.resolved().value {
             Value::Scalar(scalar) if scalar::is_null(scalar) => "nothing".to_owned(),
+            Value::Scalar(scalar) if looks_secret_alone(&scalar.text).is_some() => {
+                quoted(&scalar.text)
+            }
             Value::Scalar(scalar) if scalar.style == ScalarStyle::Plain => {
                 format!("`{}`", scalar.beginning())
             }

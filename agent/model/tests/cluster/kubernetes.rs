@@ -77,6 +77,35 @@ fn a_node_knows_its_way_into_the_cluster() {
 }
 
 #[test]
+fn findings_stand_where_they_belong() {
+    let found = |from: &str, to: &str, lab: &str| {
+        let text = format!("{lab}{}", SECTION.replace(from, to));
+        let report = Cluster::parse("f", text.as_bytes()).unwrap_err().0;
+        let line = LAB.matches('\n').count() + 1;
+        let rows = report.sorted().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        rows.replace(&format!("f:{}:", line + 1), "f:L+1:")
+    };
+    let none = found("roles: [controller]", "roles: []", LAB);
+    assert!(none.starts_with("f:L+1:10: kubernetes.roles: no role is named"), "{none}");
+    // Without the field, where it would be.
+    let lab = LAB.replace("  servers: [192.0.2.11:6443, 192.0.2.12:6443, 192.0.2.13:6443]\n", "");
+    assert_ne!(lab, LAB);
+    let none = found("roles: [controller]", "servers: []\n  roles: [controller]", &lab);
+    assert!(none.contains(":12: kubernetes.servers: there is no API server to join"), "{none}");
+    let none = found("roles: [controller]", "roles: [controller]", &lab);
+    assert!(none.contains(":3: kubernetes.servers: there is no API server to join"), "{none}");
+    assert!(!none.contains("f:1:1:"), "{none}");
+
+    let token = "abcdef.0123456789abcdef";
+    let bootstrap = format!("bootstrap: {{token_file: {token}}}");
+    let itself = found("vault: {mount: pki/kubernetes}", &bootstrap, LAB);
+    let path = "kubernetes.identity.bootstrap.token_file";
+    let expected = format!("{path}: looks like the secret itself\n  hint: give the path");
+    assert!(itself.contains(&expected) && !itself.contains(token), "{itself}");
+    assert_eq!(itself.matches("f:").count(), 1, "{itself}");
+}
+
+#[test]
 fn kubelet_certificates_are_the_nodes_alone() {
     let cluster = read("ca: lab-vault", "ca: lab-vault").unwrap();
     for node in cluster.nodes.iter().filter(|node| node.kubernetes.is_some()) {

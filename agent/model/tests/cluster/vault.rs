@@ -195,6 +195,80 @@ fn folders() {
     );
 }
 
+/// A secret where the path of its file belongs, or where nothing of the kind does, is not shown to whoever reads the log.
+#[test]
+fn a_secret_itself_is_not_repeated() {
+    let itself = "looks like the secret itself\n  hint: give the path of a file that holds it";
+    let uuid = "f2a0e5f4-8d0c-4d5c-9a55-0a9a2e1c7a11";
+    let app_role = "app_role: {role_id: r, secret_id_file: ";
+    for (way, value, column, path) in [
+        ("token: {token_file: ", "hvs.CAESIJ3ooPAymGbPdnzq", 25, "token.token_file"),
+        ("token: {token_file: ", "s.abcdefghijklmnopqrstuvwx", 25, "token.token_file"),
+        (app_role, uuid, 44, "app_role.secret_id_file"),
+        ("jwt: {role: r, token_file: ", "eyJhbGciOiJub25lIn0.e30.c2ln", 32, "jwt.token_file"),
+    ] {
+        check(
+            NODE_AUTH,
+            &format!("    {way}{value}}}\n"),
+            &[&format!("f:L:{column}: vault.auth.{path}: {itself}")],
+        );
+    }
+    // It may be one that nobody knows the look of.
+    check(
+        NODE_AUTH,
+        "    token: {token_file: correct-horse}\n",
+        &[
+            "f:L:25: vault.auth.token.token_file: not an absolute path without `..`, `//` or a final `/`\n  hint: give the path of a file that holds it",
+        ],
+    );
+    check(
+        NODE_AUTH,
+        "    token: {token_file: run/token}\n",
+        &[
+            "f:L:25: vault.auth.token.token_file: `run/token` is not an absolute path without `..`, `//` or a final `/`",
+        ],
+    );
+    check(
+        NODE_AUTH,
+        "    token: hvs.CAESIJ3ooPAymGbPdnzq\n",
+        &["f:L:12: vault.auth.token: a mapping is wanted here, not what looks like a token"],
+    );
+    check(
+        "ca: lab-vault",
+        "ca: hvs.CAESIJ3ooPAymGbPdnzq",
+        &[
+            "f:L:7: vault.ca: what looks like a token is not an RFC 1123 label (a-z, 0-9 and `-`, at most 63 characters)",
+        ],
+    );
+}
+
+/// What is missing is said where it would be.
+#[test]
+fn empty_lists_have_a_place() {
+    check(
+        "servers: [192.0.2.11:6443, 192.0.2.12:6443, 192.0.2.13:6443]",
+        "servers: []",
+        &["f:L:12: api.servers: haproxy needs at least one API server to send clients to"],
+    );
+    let servers = "[\"https://192.0.2.21:8200\", \"https://192.0.2.22:8200\"]";
+    check(servers, "[]", &["f:L:14: vault.addresses: at least one address is wanted"]);
+    let (line, _) = LAB.split_once(servers).unwrap();
+    let line = line.matches('\n').count() + 1;
+    let twice = "server `https://192.0.2.21:8200` is already used";
+    check(
+        servers,
+        "[\"https://192.0.2.21:8200\", \"https://192.0.2.21:8200\"]",
+        &[&format!("f:L:42: vault.addresses[1]: {twice} in line {line} (vault.addresses[0])")],
+    );
+    check(
+        servers,
+        "[\"https://192.0.2.21\", \"https://192.0.2.21:443\"]",
+        &[&format!(
+            "f:L:37: vault.addresses[1]: server `https://192.0.2.21` is already used in line {line} (vault.addresses[0])"
+        )],
+    );
+}
+
 /// What is one in Vault for several that ask is everybody's.
 #[test]
 fn shared_mounts_and_roles() {

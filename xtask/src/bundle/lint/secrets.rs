@@ -2,7 +2,7 @@
 //! what was found.
 
 use basalt_model::report::Place;
-use basalt_static_pods::secret_value::{is_secret_name, looks_secret};
+use basalt_model::secret_value::{is_secret_name, looks_secret};
 
 use super::Lint;
 use crate::bundle::objects::{Object, at, entries, items, join, scalars, text};

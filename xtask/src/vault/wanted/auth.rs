@@ -63,7 +63,7 @@ pub(super) fn nodes_policy(cluster: &Cluster, role: &RoleName) -> String {
 }
 
 /// Name of the policy of first logins.
-pub(super) fn enrolment_policy(cluster: &Cluster) -> String {
+pub(in crate::vault) fn enrolment_policy(cluster: &Cluster) -> String {
     format!("{}-enrolment", prefix(cluster))
 }
 

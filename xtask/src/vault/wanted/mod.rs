@@ -13,9 +13,9 @@ mod templates;
 use basalt_model::cluster::Cluster;
 use basalt_model::node::{Node, NodeIdentity, REPORT_MOUNT, VaultAuth};
 
-pub(super) use self::auth::wrap_path;
+pub(super) use self::auth::{enrolment_policy, wrap_path};
 pub(super) use self::pki::ROOT_HOURS;
-pub(super) use self::policies::LONGEST_WAIT_SECONDS;
+pub(super) use self::policies::{LONGEST_WAIT_SECONDS, owner};
 use super::connect::vault_of;
 use super::object::{Mount, MountKind, Mounts, Object, Root};
 

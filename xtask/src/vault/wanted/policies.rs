@@ -146,8 +146,33 @@ fn text(title: &str, paths: impl IntoIterator<Item = (String, Right)>) -> String
         .into_iter()
         .chain(own)
         .map(|(path, right)| format!("\npath \"{path}\" {{\n{}}}\n", right.lines()));
-    format!(
-        "# {title}. Made by `cargo xtask vault apply` from cluster.yaml.\n{}",
-        blocks.collect::<String>()
-    )
+    format!("# {title}{MADE_BY}\n{}", blocks.collect::<String>())
+}
+
+/// How the first line of each policy ends. The title before it names the cluster.
+const MADE_BY: &str = ". Made by `cargo xtask vault apply` from cluster.yaml.";
+
+/// The cluster that a policy was made for; `None` for one that was not made here.
+pub(in crate::vault) fn owner(text: &str) -> Option<&str> {
+    let title = text.trim_start().lines().next()?.strip_suffix(MADE_BY)?;
+    let (_, named) = title.rsplit_once("of the cluster `")?;
+    named.split('`').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_say_whose_they_are() {
+        let lab = include_str!("../../../../tests/clusters/lab/cluster.yaml");
+        let (cluster, _) = Cluster::parse("f", lab.as_bytes()).unwrap();
+        let policies = policies(&cluster, &Mounts::default());
+        assert_eq!(policies.len(), 3);
+        for policy in policies {
+            assert_eq!(owner(&policy.text), Some("lab"), "{}", policy.text);
+        }
+        assert_eq!(owner("# Nodes of the cluster `lab`\npath \"a\" {}"), None);
+        assert_eq!(owner(""), None);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::template_calls::{JINJA, VAULT_AGENT, calls};
+
 /// What was found in templates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Secrets {
@@ -16,35 +18,31 @@ pub(super) struct Secrets {
 impl Secrets {
     /// Finds `kv("MOUNT", "PATH")` and `read("PATH")` in the tags of a Jinja template.
     pub(super) fn find_in_jinja(&mut self, template: &str) {
-        for tag in tags(template, &[("{{", "}}"), ("{%", "%}")]) {
-            for (name, rest) in calls(tag) {
-                let arguments = rest.trim_start().strip_prefix('(').map(literals);
-                match (name, arguments.as_deref()) {
-                    ("kv", Some([mount, path])) if is_plain(mount) && is_plain(path) => {
-                        let mount = mount.trim_matches('/');
-                        self.paths.insert(format!("{mount}/data/{}", path.trim_matches('/')));
-                        self.kv_mounts.insert(mount.to_owned());
-                    }
-                    ("read", Some([path])) if is_plain(path) => {
-                        self.paths.insert(path.trim_matches('/').to_owned());
-                    }
-                    (_, None) => {}
-                    _ => drop(self.unclear.insert(tag.trim().to_owned())),
+        for call in calls(template, JINJA, &["kv", "read"]) {
+            let literals = call.arguments();
+            match (call.name, literals.as_deref()) {
+                ("kv", Some([mount, path])) if is_plain(mount) && is_plain(path) => {
+                    let mount = mount.trim_matches('/');
+                    self.paths.insert(format!("{mount}/data/{}", path.trim_matches('/')));
+                    self.kv_mounts.insert(mount.to_owned());
                 }
+                ("read", Some([path])) if is_plain(path) => {
+                    self.paths.insert(path.trim_matches('/').to_owned());
+                }
+                (_, None) => {}
+                _ => drop(self.unclear.insert(call.tag.trim().to_owned())),
             }
         }
     }
 
     /// Finds `secret "PATH"` in a template of vault-agent.
     pub(super) fn find_in_vault_agent(&mut self, template: &str) {
-        for tag in tags(template, &[("{{", "}}")]) {
-            for (_, rest) in calls(tag).filter(|(name, _)| *name == "secret") {
-                match literal(rest.trim_start()) {
-                    Some((path, _)) if is_plain(path) => {
-                        self.paths.insert(path.trim_matches('/').to_owned());
-                    }
-                    _ => drop(self.unclear.insert(tag.trim().to_owned())),
+        for call in calls(template, VAULT_AGENT, &["secret"]) {
+            match call.first_literal() {
+                Some(path) if is_plain(path) => {
+                    self.paths.insert(path.trim_matches('/').to_owned());
                 }
+                _ => drop(self.unclear.insert(call.tag.trim().to_owned())),
             }
         }
     }
@@ -54,56 +52,6 @@ impl Secrets {
 fn is_plain(path: &str) -> bool {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "._-/@:=".contains(c);
     !path.trim_matches('/').is_empty() && path.chars().all(is_fine)
-}
-
-/// What stands between the marks of a template's tags.
-fn tags<'t>(template: &'t str, marks: &[(&str, &str)]) -> Vec<&'t str> {
-    let mut found = Vec::new();
-    let mut rest = template;
-    loop {
-        let starts = marks.iter().filter_map(|mark| Some((rest.find(mark.0)?, *mark)));
-        let Some((at, (open, close))) = starts.min_by_key(|(at, _)| *at) else { return found };
-        let inside = &rest[at + open.len()..];
-        let Some(end) = inside.find(close) else { return found };
-        found.push(&inside[..end]);
-        rest = &inside[end + close.len()..];
-    }
-}
-
-/// The words of a tag that name what reads secrets, each with what follows it.
-fn calls(tag: &str) -> impl Iterator<Item = (&str, &str)> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let starts = tag.char_indices().filter(move |(at, c)| {
-        is_word(*c) && !tag[..*at].ends_with(|before: char| is_word(before) || before == '.')
-    });
-    starts.filter_map(move |(at, _)| {
-        let word = &tag[at..];
-        let end = word.find(|c: char| !is_word(c)).unwrap_or(word.len());
-        let (name, rest) = word.split_at(end);
-        ["kv", "read", "secret"].contains(&name).then_some((name, rest))
-    })
-}
-
-/// The string literals of an argument list up to its end; none when there is anything else among them.
-fn literals(arguments: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = arguments.trim_start();
-    loop {
-        let Some((text, after)) = literal(rest) else { return Vec::new() };
-        found.push(text);
-        let after = after.trim_start();
-        match (after.strip_prefix(','), after.starts_with(')')) {
-            (Some(more), _) => rest = more.trim_start(),
-            (None, true) => return found,
-            (None, false) => return Vec::new(),
-        }
-    }
-}
-
-/// A string literal at the start, and what follows it.
-fn literal(text: &str) -> Option<(&str, &str)> {
-    let quote = text.chars().next().filter(|c| "\"'`".contains(*c))?;
-    text[1..].split_once(quote)
 }
 
 #[cfg(test)]

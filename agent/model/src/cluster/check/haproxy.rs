@@ -11,7 +11,7 @@ use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, FrontendInput, HaproxyInput};
 use crate::names::{Cidr, FileName, ItemName};
 use crate::node::{HAPROXY_FILES, ProxyMode};
-use crate::report::{Place, Report};
+use crate::report::Report;
 use crate::rules::RuleError;
 
 /// What the sections are called that every haproxy has besides, for health answers and handshakes.
@@ -32,13 +32,13 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     let needs_api = haproxy.frontends.is_empty() && input.api.virtual_addresses.is_empty();
     if needs_api && report.is_whole("haproxy") && report.is_whole("api") {
         report
-            .error(Place::START, "haproxy", "there is nothing to listen on: no frontend is listed and the API has no virtual address")
+            .error(report.place_of("haproxy"), "haproxy", "there is nothing to listen on: no frontend is listed and the API has no virtual address")
             .hint("set `api.virtual_addresses` or list a frontend");
     }
     let has_servers = !input.api.servers.is_empty() || !report.is_whole("api.servers");
     if !input.api.virtual_addresses.is_empty() && !has_servers {
         report.error(
-            Place::START,
+            report.place_of("api.servers"),
             "api.servers",
             "haproxy needs at least one API server to send clients to",
         );

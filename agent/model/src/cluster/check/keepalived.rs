@@ -6,15 +6,16 @@ use crate::cluster::resolve::{interface_towards, participants};
 use crate::decode::{Located, closest};
 use crate::input::{ClusterInput, VrrpInstanceInput};
 use crate::names::RoleName;
-use crate::report::{Place, Report};
+use crate::report::Report;
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     unmoved(input, report);
     let Some(keepalived) = &input.keepalived else { return };
     let instances = &keepalived.instances;
     if instances.is_empty() && report.is_whole("keepalived") {
+        let path = "keepalived.instances";
         report
-            .error(Place::START, "keepalived.instances", "keepalived needs at least one instance")
+            .error(report.place_of(path), path, "keepalived needs at least one instance")
             .hint("add one, or remove the section");
     }
     unique("instance", instances.iter().map(|instance| Item::of(&instance.name)), report);

@@ -32,8 +32,9 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     unique("API server", kubernetes.servers.iter().map(Item::of), report);
     let is_known = report.is_whole("kubernetes.servers") && report.is_whole("api.servers");
     if api_servers_to_join(input, kubernetes).is_empty() && is_known {
+        let path = "kubernetes.servers";
         report
-            .error(Place::START, "kubernetes.servers", "there is no API server to join")
+            .error(report.place_of(path), path, "there is no API server to join")
             .hint("list them here or under `api.servers`");
     }
     ways(input, kubernetes, report);

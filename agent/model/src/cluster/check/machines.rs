@@ -7,11 +7,11 @@ use super::{Item, unique, vlans};
 use crate::decode::Located;
 use crate::input::{ClusterInput, InterfaceInput, NodeInput};
 use crate::names::{Cidr, InterfaceName};
-use crate::report::{Place, Report};
+use crate::report::Report;
 
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     if input.nodes.is_empty() && report.is_whole("nodes") {
-        report.error(Place::START, "nodes", "a cluster needs at least one node");
+        report.error(report.place_of("nodes"), "nodes", "a cluster needs at least one node");
     }
     let interfaces = || input.nodes.iter().flat_map(|node| &node.interfaces);
     unique("node name", input.nodes.iter().map(|node| Item::of(&node.name)), report);

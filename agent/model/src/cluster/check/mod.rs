@@ -25,6 +25,7 @@ use std::fmt::Display;
 use crate::decode::Located;
 use crate::input::ClusterInput;
 use crate::report::{Place, Report};
+use crate::secret_value::quoted;
 
 /// Reports everything that does not fit together.
 pub(super) fn check(input: &ClusterInput, report: &mut Report) {
@@ -63,8 +64,10 @@ fn unique<'a>(what: &str, items: impl IntoIterator<Item = Item<'a>>, report: &mu
         match first.get(&item.key) {
             Some(earlier) => {
                 let message = format!(
-                    "{what} `{}` is already used in line {} ({})",
-                    item.key, earlier.place.line, earlier.path
+                    "{what} {} is already used in line {} ({})",
+                    quoted(&item.key),
+                    earlier.place.line,
+                    earlier.path
                 );
                 report.error(item.place, item.path, message);
             }

@@ -41,7 +41,7 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
     for (path, roles) in lists.into_iter().flatten() {
         if roles.is_empty() && report.is_whole(path) {
             report
-                .error(Place::START, path, "no role is named, so nothing runs it")
+                .error(report.place_of(path), path, "no role is named, so nothing runs it")
                 .hint("name a role, or remove the section");
         }
     }

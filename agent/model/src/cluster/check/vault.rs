@@ -26,11 +26,8 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
                 .hint("add the section `vault`");
         }
         if agent.templates.is_empty() && report.is_whole("vault_agent") {
-            report.error(
-                agent.place,
-                format!("{}.templates", agent.path),
-                "vault-agent needs at least one template",
-            );
+            let path = "vault_agent.templates";
+            report.error(report.place_of(path), path, "vault-agent needs at least one template");
         }
         unique("template", agent.templates.iter().map(|template| Item::of(&template.name)), report);
     }
@@ -48,8 +45,16 @@ pub(super) fn check(input: &ClusterInput, report: &mut Report) {
 
 fn vault(input: &ClusterInput, vault: &VaultInput, report: &mut Report) {
     if vault.addresses.is_empty() && report.is_whole("vault.addresses") {
-        report.error(Place::START, "vault.addresses", "at least one address is wanted");
+        let path = "vault.addresses";
+        report.error(report.place_of(path), path, "at least one address is wanted");
     }
+    // Written in two ways it is one server all the same.
+    let servers = vault.addresses.iter().map(|address| Item {
+        key: address.strip_suffix(":443").unwrap_or(address).to_owned(),
+        place: address.place,
+        path: &address.path,
+    });
+    unique("server", servers, report);
     for address in &vault.addresses {
         self::address(address, report);
     }

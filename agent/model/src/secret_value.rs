@@ -56,8 +56,60 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
     text.split(is_end).any(is_token).then_some("a token")
 }
 
+/// What kind of secret a value is that is nothing else: what stands by itself where a word or a path belongs. Numbers and
+/// names that mean something else inside a text, such as a UUID, count here, and so do tokens that were cut short.
+pub fn looks_secret_alone(value: &str) -> Option<&'static str> {
+    let value = value.trim();
+    let is_word = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let is_token = || {
+        let mut marks = TOKENS.iter().map(|(begin, _)| *begin);
+        let begins = marks.any(|begin| begin.ends_with(MARKS) && value.starts_with(begin));
+        begins || value.starts_with("eyJ") && value.contains('.') || is_old_token(value)
+    };
+    match looks_secret(value) {
+        Some(what) => Some(what),
+        None if is_bootstrap_token(value) => Some("a bootstrap token"),
+        None if is_word(value) && is_token() => Some("a token"),
+        None => is_uuid(value).then_some("a secret id"),
+    }
+}
+
+/// A text for a message: in backticks, or in words what kind of secret it looks like.
+pub fn quoted(text: &str) -> String {
+    match looks_secret_alone(text) {
+        Some(what) => format!("what looks like {what}"),
+        None => format!("`{text}`"),
+    }
+}
+
+/// How the part of a token ends that tells whose it is.
+const MARKS: [char; 3] = ['.', '_', '-'];
+
+/// OpenBao's tokens, and those of Vault before 1.10: `s.` and 24 letters and digits, with a namespace at times.
+fn is_old_token(value: &str) -> bool {
+    let rest = value.strip_prefix("s.").or_else(|| value.strip_prefix("b."));
+    rest.is_some_and(|rest| rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= 24)
+}
+
+/// <https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#token-format>
+fn is_bootstrap_token(value: &str) -> bool {
+    let is_part = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    value.split_once('.').is_some_and(|(id, secret)| is_part(id, 6) && is_part(secret, 16))
+}
+
+/// What Vault's secret ids and role ids are.
+fn is_uuid(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|b| b.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex)
+}
+
 /// The passwords in addresses, `scheme://user:password@`.
-pub(crate) fn passwords(text: &str) -> impl Iterator<Item = &str> {
+pub fn passwords(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("://").filter_map(|(at, separator)| {
         let rest = &text[at + separator.len()..];
         let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'<>".contains(c));
@@ -98,6 +150,33 @@ mod tests {
             "hvs.short",
         ] {
             assert_eq!(looks_secret(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_alone_tells_more() {
+        for (value, expected) in [
+            ("hvs.CAESIJ", "a token"),
+            ("s.abcdefghijklmnopqrstuvwx", "a token"),
+            ("eyJ0eXAiOiJKV1QifQ.e30.c2ln", "a token"),
+            ("f2a0e5f4-8d0c-4d5c-9a55-0a9a2e1c7a11", "a secret id"),
+            ("abcdef.0123456789abcdef", "a bootstrap token"),
+            ("-----BEGIN EC PRIVATE KEY-----", "a private key"),
+        ] {
+            assert_eq!(looks_secret_alone(value), Some(expected), "{value}");
+            assert_eq!(quoted(value), format!("what looks like {expected}"));
+        }
+        for value in [
+            "/var/lib/basalt/identity/token",
+            "run/hvs.d/token",
+            "s.example",
+            "token.txt",
+            "n1",
+            "192.0.2.1:99999",
+            "",
+        ] {
+            assert_eq!(looks_secret_alone(value), None, "{value}");
+            assert_eq!(quoted(value), format!("`{value}`"));
         }
     }
 }
