@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::causes::chain;
 use crate::hand_off::Foreseen;
 use crate::host::service::{Waiting, unix_seconds};
 use crate::images;
@@ -31,7 +32,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 /// Prints an error with its causes and the next step.
 pub(crate) fn error(error: &anyhow::Error, hint: Option<&str>) {
     let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-    say(&format!("error: {}\n{hint}", causes(error)));
+    say(&format!("error: {}\n{hint}", chain(&**error)));
 }
 
 /// Prints a warning with its next step.
@@ -42,19 +43,6 @@ pub(crate) fn warning(message: &str, hint: &str) {
 /// When nobody reads standard error any more, the exit status still says how it ended.
 fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// What failed, and why; a cause that the one above it says already is not said twice.
-fn causes(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            let _ = write!(text, ": {cause}");
-        }
-    }
-    text
 }
 
 /// The document that `basalt-agent plan --output json` prints.
@@ -276,14 +264,6 @@ mod tests {
     use crate::reconcile::{self, Survey};
     use crate::status::compose;
     use crate::testing::{node_json, scratch_host};
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let torn = || anyhow::Error::from(io::Error::other("it is torn"));
-        assert_eq!(causes(&torn().context("cannot read `a`")), "cannot read `a`: it is torn");
-        let told = torn().context("cannot read `a`: it is torn").context("cannot start");
-        assert_eq!(causes(&told), "cannot start: cannot read `a`: it is torn");
-    }
 
     fn write(host: &Host, path: &str, text: &str) {
         let path = host.path(path);
