@@ -56,6 +56,11 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
     text.split(is_end).any(is_token).then_some("a token")
 }
 
+/// Whether a value tells nobody anything, whatever it is called: nothing, a path, a switch.
+pub(crate) fn is_plain(value: &str) -> bool {
+    value.is_empty() || value.starts_with('/') || ["true", "false", "yes", "no"].contains(&value)
+}
+
 /// The passwords in addresses, `scheme://user:password@`.
 pub(crate) fn passwords(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("://").filter_map(|(at, separator)| {
