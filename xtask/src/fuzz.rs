@@ -12,6 +12,8 @@ use crate::command::run;
 use crate::progress::Progress;
 use crate::{FAILED, checkout};
 
+/// Feed a parser of foreign bytes until it breaks a law.
+///
 /// Inputs that reached new code are kept below `target/fuzz`, and the next run starts with them. An input that breaks
 /// a law is kept there too and named: put a copy into `fuzz/corpus`, where `cargo test` runs it.
 #[derive(Debug, clap::Args)]
