@@ -18,7 +18,7 @@ use crate::host::service::{self, ServiceSeen, unix_seconds};
 use crate::host::watch::Watcher;
 use crate::host::{Host, RUN_DIRECTORY};
 use crate::reconcile::{self, Survey, survey_as_reported};
-use crate::show;
+use crate::show::{self, Readers};
 use crate::status::{self, Item, Status};
 use crate::{certificates, images, preflight, settings, telemetry};
 
@@ -117,7 +117,7 @@ pub(crate) async fn hand_off(host: &Host, order: Order, timeout: NonZeroU32) -> 
         let report = report::last(host).unwrap_or_default();
         if report.line() != said {
             said = report.line();
-            eprintln!("{said}");
+            show::progress(&said);
         }
         // The report may be older than the order.
         let is_about_it = report.order == Some(ordered);
@@ -192,8 +192,8 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
             (StatusOutput::Json, Some(last)) if is_same(last, &status) => String::new(),
             (StatusOutput::Json, _) => show::status_json_line(&status),
         };
-        if !text.is_empty() {
-            show::print(&text)?;
+        if !text.is_empty() && show::print(&text)? == Readers::None {
+            return Ok(ExitCode::SUCCESS);
         }
         last = Some(status);
         tokio::select! {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::causes::chain;
@@ -20,12 +21,29 @@ const PLAN_SCHEMA: u32 = 1;
 /// So many hex digits of a digest are shown to people.
 const DIGEST_DIGITS: usize = 12;
 
-/// Prints data. A reader that has had enough is no failure.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+/// Who read what was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// All of it was taken.
+    Some,
+    /// Nobody reads any more, as of the pipe in `… | head -1`.
+    None,
+}
+
+/// Prints data. A reader that has had enough is no failure, and changes nothing about how the command ends.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn print(text: &str) -> anyhow::Result<Readers> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        printed => printed,
+    readers(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn readers(written: io::Result<()>) -> anyhow::Result<Readers> {
+    match written {
+        Ok(()) => Ok(Readers::Some),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Readers::None),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -38,6 +56,11 @@ pub(crate) fn error(error: &anyhow::Error, hint: Option<&str>) {
 /// Prints a warning with its next step.
 pub(crate) fn warning(message: &str, hint: &str) {
     say(&format!("warning: {message}\nhint: {hint}\n"));
+}
+
+/// Prints a line about how the work goes on.
+pub(crate) fn progress(line: &str) {
+    say(&format!("{line}\n"));
 }
 
 /// When nobody reads standard error any more, the exit status still says how it ended.
@@ -251,6 +274,8 @@ pub(crate) fn json(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use expect_test::{Expect, expect};
 
     use super::*;
@@ -264,6 +289,14 @@ mod tests {
     use crate::reconcile::{self, Survey};
     use crate::status::compose;
     use crate::testing::{node_json, scratch_host};
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one() {
+        assert_eq!(readers(Ok(())).unwrap(), Readers::Some);
+        assert_eq!(readers(Err(ErrorKind::BrokenPipe.into())).unwrap(), Readers::None);
+        let error = readers(Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!(error.to_string(), "cannot write to standard output");
+    }
 
     fn write(host: &Host, path: &str, text: &str) {
         let path = host.path(path);

@@ -125,7 +125,9 @@ pub(crate) async fn rotate(
         for name in left {
             let rotation = report.row(&name).and_then(|row| row.rotation.clone());
             match rotation.filter(|rotation| rotation.id == id).map(|rotation| rotation.outcome) {
-                Some(Outcome::Done(text)) => show::print(&format!("{name}: {text}\n"))?,
+                Some(Outcome::Done(text)) => {
+                    show::print(&format!("{name}: {text}\n"))?;
+                }
                 Some(Outcome::Failed(text)) => {
                     is_well = false;
                     show::print(&format!("{name}: failed: {text}\n"))?;
