@@ -14,11 +14,12 @@ use crate::cli::{CertsOutput, PlanOutput, StatusOutput};
 use crate::desired::{Acceptance, Problem};
 use crate::hand_off::record::{self, Order, Ordered};
 use crate::hand_off::{self, report};
+use crate::host::ledger::LedgerSeen;
 use crate::host::service::{self, ServiceSeen, unix_seconds};
 use crate::host::watch::Watcher;
 use crate::host::{Host, RUN_DIRECTORY};
 use crate::reconcile::{self, Survey, survey_as_reported};
-use crate::show;
+use crate::show::{self, Readers};
 use crate::status::{self, Item, Status};
 use crate::{certificates, images, preflight, settings, telemetry};
 
@@ -102,11 +103,11 @@ pub(crate) async fn hand_off(host: &Host, order: Order, timeout: NonZeroU32) -> 
         return Err(failed("the service is not running".to_owned(), hint));
     }
     let survey = survey_as_reported(host);
-    let node = survey.target().map(|desired| &desired.node);
-    let Some(node) = node.filter(|node| node.kubernetes.is_some()) else {
+    let node = wanted(&survey)?;
+    if node.kubernetes.is_none() {
         let hint = "add the section `kubernetes` to cluster.yaml".to_owned();
         return Err(failed("node.json names no cluster to join".to_owned(), hint));
-    };
+    }
     let ordered = Ordered { order, unix_seconds: unix_seconds() };
     record::give_order(host, ordered).map_err(|error| {
         failed(format!("cannot leave the order for the service: {error}"), "ask as root".to_owned())
@@ -117,7 +118,7 @@ pub(crate) async fn hand_off(host: &Host, order: Order, timeout: NonZeroU32) -> 
         let report = report::last(host).unwrap_or_default();
         if report.line() != said {
             said = report.line();
-            eprintln!("{said}");
+            show::progress(&said);
         }
         // The report may be older than the order.
         let is_about_it = report.order == Some(ordered);
@@ -192,8 +193,8 @@ pub(crate) async fn watch(host: &Host, output: StatusOutput) -> Outcome {
             (StatusOutput::Json, Some(last)) if is_same(last, &status) => String::new(),
             (StatusOutput::Json, _) => show::status_json_line(&status),
         };
-        if !text.is_empty() {
-            show::print(&text)?;
+        if !text.is_empty() && show::print(&text)? == Readers::None {
+            return Ok(ExitCode::SUCCESS);
         }
         last = Some(status);
         tokio::select! {
@@ -257,6 +258,24 @@ fn wanted(survey: &Survey) -> Result<&Node, CommandError> {
     })
 }
 
+/// The node that was accepted and is obeyed.
+///
+/// # Errors
+/// When there is none, or this user may not know.
+pub(crate) fn accepted(survey: &Survey) -> Result<&Node, CommandError> {
+    survey.obeyed().ok_or_else(|| match (&survey.ledger, &survey.decision.problem) {
+        (LedgerSeen::Unreadable(reason), _) => failed(
+            format!("cannot find out which node.json was accepted: {reason}"),
+            "ask as root".to_owned(),
+        ),
+        (_, Some(problem)) => failed(problem.to_string(), problem.hint()),
+        (_, None) => failed(
+            "no node.json was accepted yet".to_owned(),
+            "`basalt-agent status` says why".to_owned(),
+        ),
+    })
+}
+
 /// `basalt-agent activate`
 pub(crate) async fn activate(host: &Host, name: &str, output: PlanOutput) -> Outcome {
     let survey = survey_as_reported(host);
@@ -296,8 +315,7 @@ pub(crate) fn certs(host: &Host, output: CertsOutput) -> Outcome {
 /// `basalt-agent rotate`
 pub(crate) async fn rotate(host: &Host, name: Option<&str>, now: bool, limit: Duration) -> Outcome {
     let survey = survey_as_reported(host);
-    let node = survey.target().map(|desired| &desired.node);
-    certificates::rotate(host, node, name, now, limit).await
+    certificates::rotate(host, wanted(&survey), name, now, limit).await
 }
 
 /// `basalt-agent images import`
@@ -317,8 +335,11 @@ pub(crate) fn import_images(host: &Host, output: PlanOutput) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use basalt_model::node::NODE_JSON_PATH;
+
     use super::*;
-    use crate::testing::scratch_host;
+    use crate::host::ledger::LEDGER_PATH;
+    use crate::testing::{node_json, scratch_host};
 
     /// None are asked for: that is said of a node that is known.
     #[test]
@@ -334,5 +355,22 @@ mod tests {
             assert!(error.to_string().contains("node.json"), "{error}");
             assert!(hint.is_some_and(|hint| !hint.is_empty()), "{error}");
         }
+    }
+
+    /// Nothing is accepted then, as far as this user sees; that is no reason to say so.
+    #[test]
+    fn who_may_not_read_the_ledger_is_told_so() {
+        let (_keep, host) = scratch_host();
+        let path = host.path(NODE_JSON_PATH);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, node_json(1, "lab")).unwrap();
+        let path = host.path(LEDGER_PATH);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Root may read everything but this.
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        let survey = survey_as_reported(&host);
+        let CommandError { error, hint } = accepted(&survey).err().unwrap();
+        let message = "cannot find out which node.json was accepted: larger than 10 MiB";
+        assert_eq!((error.to_string().as_str(), hint.as_deref()), (message, Some("ask as root")));
     }
 }

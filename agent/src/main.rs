@@ -12,6 +12,7 @@
 mod activate;
 mod apply;
 mod bundle;
+mod causes;
 mod certificates;
 mod cli;
 #[allow(dead_code, reason = "metrics take the rest")]

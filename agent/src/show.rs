@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::causes::chain;
 use crate::hand_off::Foreseen;
 use crate::host::service::{Waiting, unix_seconds};
 use crate::images;
@@ -19,19 +21,36 @@ const PLAN_SCHEMA: u32 = 1;
 /// So many hex digits of a digest are shown to people.
 const DIGEST_DIGITS: usize = 12;
 
-/// Prints data. A reader that has had enough is no failure.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+/// Who read what was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// All of it was taken.
+    Some,
+    /// Nobody reads any more, as of the pipe in `… | head -1`.
+    None,
+}
+
+/// Prints data. A reader that has had enough is no failure, and changes nothing about how the command ends.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn print(text: &str) -> anyhow::Result<Readers> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        printed => printed,
+    readers(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn readers(written: io::Result<()>) -> anyhow::Result<Readers> {
+    match written {
+        Ok(()) => Ok(Readers::Some),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Readers::None),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
 /// Prints an error with its causes and the next step.
 pub(crate) fn error(error: &anyhow::Error, hint: Option<&str>) {
     let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-    say(&format!("error: {}\n{hint}", causes(error)));
+    say(&format!("error: {}\n{hint}", chain(&**error)));
 }
 
 /// Prints a warning with its next step.
@@ -39,22 +58,14 @@ pub(crate) fn warning(message: &str, hint: &str) {
     say(&format!("warning: {message}\nhint: {hint}\n"));
 }
 
+/// Prints a line about how the work goes on.
+pub(crate) fn progress(line: &str) {
+    say(&format!("{line}\n"));
+}
+
 /// When nobody reads standard error any more, the exit status still says how it ended.
 fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// What failed, and why; a cause that the one above it says already is not said twice.
-fn causes(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            let _ = write!(text, ": {cause}");
-        }
-    }
-    text
 }
 
 /// The document that `basalt-agent plan --output json` prints.
@@ -263,6 +274,8 @@ pub(crate) fn json(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use expect_test::{Expect, expect};
 
     use super::*;
@@ -278,11 +291,11 @@ mod tests {
     use crate::testing::{node_json, scratch_host};
 
     #[test]
-    fn a_cause_is_said_once() {
-        let torn = || anyhow::Error::from(io::Error::other("it is torn"));
-        assert_eq!(causes(&torn().context("cannot read `a`")), "cannot read `a`: it is torn");
-        let told = torn().context("cannot read `a`: it is torn").context("cannot start");
-        assert_eq!(causes(&told), "cannot start: cannot read `a`: it is torn");
+    fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one() {
+        assert_eq!(readers(Ok(())).unwrap(), Readers::Some);
+        assert_eq!(readers(Err(ErrorKind::BrokenPipe.into())).unwrap(), Readers::None);
+        let error = readers(Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!(error.to_string(), "cannot write to standard output");
     }
 
     fn write(host: &Host, path: &str, text: &str) {

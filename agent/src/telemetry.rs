@@ -34,6 +34,8 @@ pub(crate) fn start(level: LogLevel) {
             .with_ansi(is_colored)
             .with_target(false)
             .without_time()
+            // It would say on the same stderr, by a macro that panics, that the stream is closed.
+            .log_internal_errors(false)
     });
     tracing_subscriber::registry()
         .with(journal.map(|layer| layer.with_filter(filter.clone())))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::wait;
+use crate::{needs, wait};
 
 /// A cgroup below our own in every hierarchy; removed with all their children when dropped.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ impl Drop for Cgroup {
         for folder in &self.folders {
             let removed = wait::until("the cgroup to empty", REMOVE_LIMIT, || remove(folder).ok());
             if removed.is_err() {
-                eprintln!("cannot remove the cgroup `{}`: it has processes", folder.display());
+                needs::say(&format!(
+                    "cannot remove the cgroup `{}`: it has processes",
+                    folder.display()
+                ));
             }
         }
     }

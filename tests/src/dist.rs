@@ -16,6 +16,8 @@ pub struct Manifest {
     pub schema: u32,
     /// 64 hex digits, when nothing was said about the nodes' files.
     pub inputs: Option<String>,
+    /// 64 hex digits, when nothing was said about what nodes will lack.
+    pub checked: Option<String>,
     /// One row a file.
     pub artefacts: Vec<Artefact>,
 }

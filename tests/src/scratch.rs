@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, umount2};
 
-use crate::{cache, cgroup};
+use crate::{cache, cgroup, needs};
 
 /// A folder of the running test; removed with everything in it when dropped.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.folder) {
             // The next run tries again.
-            eprintln!("cannot remove `{}`: {error}", self.folder.display());
+            needs::say(&format!("cannot remove `{}`: {error}", self.folder.display()));
         }
     }
 }

@@ -6,12 +6,10 @@
 #[path = "butane/random.rs"]
 mod random;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use basalt_kstatus::{Status, judge};
+use e2e::command::ask;
 use e2e::peers::peer;
 use random::Random;
 use serde::Deserialize;
@@ -93,23 +91,7 @@ fn made_up_objects() {
     let Some(reference) = peer("kstatus-batch") else { return };
     let cases = std::env::var("BASALT_KSTATUS_CASES").map_or(CASES, |cases| cases.parse().unwrap());
     let objects: Vec<Value> = (0..cases).map(|seed| object(&mut Random::new(seed))).collect();
-    let mut lines = Vec::new();
-    for object in &objects {
-        serde_json::to_writer(&mut lines, object).unwrap();
-        lines.push(b'\n');
-    }
-    let mut child = Command::new(&reference.program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    // The answers come while requests are still being written: one thread for both would wait for itself.
-    let writer = thread::spawn(move || input.write_all(&lines));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Answer>();
-    let answers = answers.collect::<Result<Vec<_>, _>>().unwrap();
+    let answers: Vec<Answer> = ask(&reference.program, &objects).unwrap();
     assert_eq!(answers.len(), objects.len());
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

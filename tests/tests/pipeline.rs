@@ -358,8 +358,13 @@ fn an_image_that_no_node_can_run_is_warned_of() {
     const NO_SYSTEM: &str = "an image made from `scratch` has no operating system";
     const NO_KUBELET: &str = "the image has no `usr/bin/kubelet`";
     let Some(build) = Build::new() else { return };
-    let text = stderr(&build.run(&lab(), &[]));
-    assert!(text.contains(NO_SYSTEM) && text.contains(NO_KUBELET), "{text}");
+    for round in ["new", "with nothing changed", "with nothing changed twice"] {
+        let text = stderr(&build.run(&lab(), &[]));
+        assert!(text.contains(NO_SYSTEM) && text.contains(NO_KUBELET), "{round}: {text}");
+    }
+    let next = build.copy_of_lab(|text| text.replace("generation: 1", "generation: 2"));
+    let text = stderr(&build.run(&next, &[]));
+    assert!(text.contains("keeping the image") && text.contains(NO_KUBELET), "{text}");
     // A base, but none that a node boots: our own image.
     let base = build.folder.path().join("cluster/base");
     let on_base = |text: &str| text.replace("base: scratch", "base: oci:base");
@@ -386,6 +391,7 @@ fn an_image_that_no_node_can_run_is_warned_of() {
         build.copy_of_lab(|text| text.replace("path: etc/crictl.yaml", "path: usr/bin/kubelet"));
     let text = stderr(&build.run(&cluster, &[]));
     assert!(text.contains(NO_SYSTEM) && !text.contains(NO_KUBELET), "{text}");
+    assert!(Dist::open(&build.dist()).manifest.checked.is_some());
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
-use crate::command;
+use crate::output::Hinted;
 
 /// A file that only our workspace has.
 const OURS: &str = "agent/model/Cargo.toml";
@@ -30,25 +30,45 @@ fn is_about_us(name: &OsStr) -> bool {
     name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
 }
 
-/// The workspace that the current folder belongs to.
+/// The checkout that the current folder belongs to.
 ///
 /// # Errors
-/// Outside a workspace of ours: chores only make sense inside one.
+/// Outside one: chores only make sense inside it.
 pub(crate) fn folder() -> Result<PathBuf> {
-    let manifest =
-        command::run(cargo().args(["locate-project", "--workspace", "--message-format=plain"]))
-            .context("this verb works on the project's checkout; go there first")?;
-    let folder = PathBuf::from(manifest.trim_end());
-    let folder = folder.parent().expect("a manifest is in a folder").to_path_buf();
-    if !folder.join(OURS).is_file() {
-        bail!("`{}` is another project's checkout; go to one of Basalt", folder.display());
-    }
-    Ok(folder)
+    around(&env::current_dir().context("cannot tell which folder this is")?)
+}
+
+fn around(here: &Path) -> Result<PathBuf> {
+    let found = here.ancestors().find(|folder| folder.join(OURS).is_file());
+    found.map(Path::to_path_buf).ok_or_else(|| {
+        let error = anyhow!("`{}` is not in a checkout of Basalt", here.display());
+        Hinted { error, hint: "go to one first" }.into()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_checkout_is_around_the_folder() {
+        let keep = tempfile::tempdir().unwrap();
+        let root = keep.path();
+        let deep = root.join("fuzz/targets");
+        std::fs::create_dir_all(root.join("agent/model")).unwrap();
+        std::fs::create_dir_all(&deep).unwrap();
+        // A workspace of its own inside ours.
+        std::fs::write(root.join("fuzz/Cargo.toml"), "[workspace]\n").unwrap();
+        let error = crate::output::explained(&around(&deep).unwrap_err());
+        let expected = format!(
+            "error: `{}` is not in a checkout of Basalt\nhint: go to one first",
+            deep.display()
+        );
+        assert_eq!(error, expected);
+        std::fs::write(root.join(OURS), "").unwrap();
+        assert_eq!(around(&deep).unwrap(), root);
+        assert_eq!(around(root).unwrap(), root);
+    }
 
     #[test]
     fn cargo_is_not_told_of_this_package() {

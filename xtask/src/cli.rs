@@ -9,9 +9,9 @@ use crate::{bench, build_image, bundle, butane, fuzz, generate, lab, peers, pods
 /// Builds nodes from a cluster.yaml, and keeps the project itself in order.
 ///
 /// Data goes to standard output, everything for people to standard error. The exit status is 0 when the work is done,
-/// 1 when it failed, 2 for wrong usage, and 3 when `--check` found a difference.
+/// 1 when it failed, 2 for wrong usage, and 3 when `--check` or a plan found a difference.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// Print no progress, only results and errors.
     #[arg(short, long, global = true)]
@@ -32,32 +32,22 @@ pub(crate) enum Verb {
 /// What makes nodes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildVerb {
-    /// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
-    BuildImage(build_image::Arguments),
     // A comment here would take the place of all that its arguments say about the verb.
+    BuildImage(build_image::Arguments),
     Butane(butane::Arguments),
-    /// Check static pods, or make them of what Podman runs.
     Pods(pods::Arguments),
-    /// Set up Vault for a cluster, make first secrets, replace authorities.
     Vault(vault::Arguments),
-    /// Make, check, compare, sign and push what a cluster is to run.
     Bundle(bundle::Arguments),
-    /// Show the product on this machine: three nodes in namespaces, with everything around them.
     Lab(lab::Arguments),
 }
 
 /// What keeps the project in order.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChoreVerb {
-    /// Install or build the real programs that tests run against ours.
     Peers(peers::Arguments),
-    /// Run every check and test, and say which real programs they ran against.
     Test(test::Arguments),
-    /// Write the files that are made from code, or check that they are not stale.
     Generate(generate::Arguments),
-    /// Measure our programs beside the real ones.
     Bench(bench::Arguments),
-    /// Feed a parser of foreign bytes until it breaks a law.
     Fuzz(fuzz::Arguments),
 }
 
@@ -106,6 +96,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_a_verb_has_all_that_its_arguments_say() {
+        for (verb, words) in [
+            ("build-image", "A run with nothing changed does no work."),
+            ("peers", "one peer's failure does not keep the others"),
+            ("test", "A test that fails then runs again, alone"),
+            ("lab", "`down` leaves nothing behind."),
+            ("bench", "Every figure is the median of several runs"),
+        ] {
+            let help = parse_from(["xtask", verb, "--help"]).unwrap_err().to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(help.contains(words), "{help}");
+            assert!(help.contains(&format!("Usage: cargo xtask {verb} [OPTIONS]")), "{help}");
+        }
     }
 
     #[test]

@@ -9,9 +9,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::command::run;
+use crate::output::{print, say};
 use crate::progress::Progress;
 use crate::{FAILED, checkout};
 
+/// Feed a parser of foreign bytes until it breaks a law.
+///
 /// Inputs that reached new code are kept below `target/fuzz`, and the next run starts with them. An input that breaks
 /// a law is kept there too and named: put a copy into `fuzz/corpus`, where `cargo test` runs it.
 #[derive(Debug, clap::Args)]
@@ -93,8 +96,7 @@ pub(crate) fn run_target(arguments: &Arguments, progress: &Progress) -> Result<E
     fuzz.args(arguments.target.seeds().iter().map(|seeds| root.join(seeds)));
     progress.step(format!("feeding {name} for {} s", arguments.seconds));
     if let Err(error) = run(&mut fuzz) {
-        eprintln!("error: {error:#}");
-        eprintln!("hint: the input is in `{}`", broken.display());
+        say(format_args!("error: {error:#}\nhint: the input is in `{}`", broken.display()));
         return Ok(ExitCode::from(FAILED));
     }
     if arguments.save {
@@ -104,7 +106,11 @@ pub(crate) fn run_target(arguments: &Arguments, progress: &Progress) -> Result<E
         run(merge.arg(&saved).arg(&kept))?;
     }
     let count = |folder| fs::read_dir(folder).map(Iterator::count);
-    println!("{name}  no law broken  {} kept  {} saved", count(&kept)?, count(&saved)?);
+    print(format_args!(
+        "{name}  no law broken  {} kept  {} saved\n",
+        count(&kept)?,
+        count(&saved)?
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

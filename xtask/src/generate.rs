@@ -10,7 +10,9 @@ use crate::output::say;
 use crate::progress::Progress;
 use crate::{DIFFERS, checkout};
 
-/// The JSON Schemas of `cluster.yaml` and of Butane configs, made from what reads them.
+/// Write the files that are made from code, or check that they are not stale.
+///
+/// They are the JSON Schemas of `cluster.yaml` and of Butane configs, made from what reads them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; exit with 3 when a file is stale.

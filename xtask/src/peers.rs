@@ -24,6 +24,8 @@ use crate::table::table;
 use crate::{DIFFERS, FAILED};
 use system::{Distribution, Packages};
 
+/// Install or build the real programs that tests run against ours.
+///
 /// Each peer is one line: name, version, and what was done about it.
 ///
 /// Programs are built into a cache outside the checkout (`$BASALT_CACHE`, else `$XDG_CACHE_HOME/basalt`, else

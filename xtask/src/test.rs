@@ -22,6 +22,8 @@ use crate::{FAILED, command, peers};
 use count::Counts;
 use suites::{Finished, Suite, What};
 
+/// Run every check and test, and say which real programs they ran against.
+///
 /// First the style (`cargo fmt`, `cargo clippy`), generated files and the dependencies (`cargo deny`), then every test
 /// of the workspace: two test programs at a time, those that take long first. What one prints is shown when it ends.
 /// All of it runs even when something fails, so that one run shows every finding.

@@ -56,6 +56,11 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
     text.split(is_end).any(is_token).then_some("a token")
 }
 
+/// Whether a value tells nobody anything, whatever it is called: nothing, a path, a switch.
+pub fn is_plain(value: &str) -> bool {
+    value.is_empty() || value.starts_with('/') || ["true", "false", "yes", "no"].contains(&value)
+}
+
 /// What kind of secret a value is that is nothing else: what stands by itself where a word or a path belongs. Numbers and
 /// names that mean something else inside a text, such as a UUID, count here, and so do tokens that were cut short.
 pub fn looks_secret_alone(value: &str) -> Option<&'static str> {

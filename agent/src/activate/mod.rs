@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use self::consumers::{Consumer, Consumers};
 use self::proof::{NotProved, Patience, Proof, Prover};
-pub(crate) use self::set::{CertificateSet, Serial, certificates as certificates_in};
+pub(crate) use self::set::{CertificateSet, KeyMatch, Serial, certificates as certificates_in};
 use crate::host::Host;
 use crate::host::restarts::{self, Asked};
 use crate::host::systemd::{self, UnitTold};

@@ -106,8 +106,10 @@ impl CertificateSet {
             let path = path("combined.pem");
             let key = PrivateKeyDer::from_pem_slice(combined);
             let key = key.map_err(|_| SetError::NoKey { path: path.clone() })?;
-            if is_other_key(&chain, key) {
-                return Err(SetError::OtherKey { path });
+            match KeyMatch::of(&chain[0], key) {
+                KeyMatch::Other => return Err(SetError::OtherKey { path }),
+                // Of a kind that is unknown here, the consumer has to say so.
+                KeyMatch::Own | KeyMatch::Unknown => {}
             }
         }
         Ok(CertificateSet { chain, issuers, ca_pem: ca.to_vec(), combined, serial })
@@ -119,11 +121,30 @@ impl CertificateSet {
     }
 }
 
-/// Whether the key is known not to be the leaf's. Of a kind that is unknown here, the consumer has to say so.
-fn is_other_key(chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>) -> bool {
-    let Ok(key) = ring::default_provider().key_provider.load_private_key(key) else { return false };
-    let checked = CertifiedKey::new(chain.to_vec(), key).keys_match();
-    matches!(checked, Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)))
+/// Whether a private key belongs to a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyMatch {
+    Own,
+    Other,
+    /// The key, or the certificate, is damaged or of a kind that is unknown here.
+    Unknown,
+}
+
+impl KeyMatch {
+    /// Holds the key against the certificate.
+    pub(crate) fn of(
+        certificate: &CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> KeyMatch {
+        let Ok(key) = ring::default_provider().key_provider.load_private_key(key) else {
+            return KeyMatch::Unknown;
+        };
+        match CertifiedKey::new(vec![certificate.clone()], key).keys_match() {
+            Ok(()) => KeyMatch::Own,
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => KeyMatch::Other,
+            Err(_) => KeyMatch::Unknown,
+        }
+    }
 }
 
 /// The certificates in PEM text; what else is in it is passed over.
@@ -154,6 +175,9 @@ mod tests {
         assert_eq!(read.map_err(|error| error.to_string()), expected);
     }
 
+    /// What is in it is of no kind that is known here.
+    const STRANGE_KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+
     /// A certificate and its key.
     fn pair() -> (String, String) {
         let rcgen::CertifiedKey { cert, signing_key } =
@@ -167,6 +191,7 @@ mod tests {
         check(&format!("{certificate}{key}"), Ok(()));
         let other = "the private key in `/var/lib/basalt/certificates/ingress/combined.pem` is not its certificate's";
         check(&format!("{certificate}{other_key}"), Err(other));
+        check(&format!("{certificate}{STRANGE_KEY}"), Ok(()));
         let none =
             "`/var/lib/basalt/certificates/ingress/combined.pem` holds no private key in PEM";
         check(&certificate, Err(none));

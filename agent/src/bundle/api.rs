@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::fields::{Conflict, MANAGER, conflicts};
 use super::lease::Permit;
 use super::object::Key;
+use crate::causes::chain;
 
 /// The API server answers an unknown field in an applied object with status 500, as if it were to blame (seen with 1.36).
 const NOT_OF_ITS_KIND: &str = "failed to create typed patch object";
@@ -115,20 +116,6 @@ impl From<kube::Error> for ApiError {
             error => ApiError::Away(chain(&error)),
         }
     }
-}
-
-/// An error with what caused it; each part once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Whether a request is only tried out.

@@ -332,15 +332,9 @@ impl Applier {
             );
             return Ok(self.retry().max(self.rules.interval));
         }
-        stored.inventory.entries = stored.inventory.joined(&bundle.objects);
-        stored.inventory.trial = Some(Trial {
-            release: bundle.release.clone(),
-            began: unix_seconds(),
-            is_return: false,
-            is_one_way: rehearsal.is_one_way,
-        });
+        let trial = Trial { is_one_way: rehearsal.is_one_way, ..Trial::of(&bundle.release) };
+        self.begin_trial(stored, bundle, trial);
         stored.inventory.handed_to = None;
-        self.settled_from = None;
         tracing::info!(generation = bundle.release.generation, "applying a bundle");
         self.write(api, stored).await?;
         self.go_on(api, stored, bundle, wanted).await
@@ -364,16 +358,17 @@ impl Applier {
         });
         tracing::warn!(generation = from.generation, %reason, "a bundle did not become well");
         stored.inventory.rejected = Some(Rejected { release: from, reason });
-        stored.inventory.entries = stored.inventory.joined(&bundle.objects);
-        stored.inventory.trial = Some(Trial {
-            release: bundle.release.clone(),
-            began: unix_seconds(),
-            is_return: true,
-            is_one_way: false,
-        });
-        self.settled_from = None;
+        let trial = Trial { is_return: true, ..Trial::of(&bundle.release) };
+        self.begin_trial(stored, bundle, trial);
         self.write(api, stored).await?;
         self.go_on(api, stored, bundle, wanted).await
+    }
+
+    /// What is applied, and what may be there of it, before the first object is.
+    fn begin_trial(&mut self, stored: &mut Stored, bundle: &Bundle, trial: Trial) {
+        stored.inventory.entries = stored.inventory.joined(&bundle.objects);
+        stored.inventory.trial = Some(trial);
+        self.settled_from = None;
     }
 
     /// Waves, gates, and the commitment when all has been well for a while.

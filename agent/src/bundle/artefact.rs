@@ -16,10 +16,10 @@ use basalt_static_pods::objects::{ObjectsError, objects};
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use super::api::chain;
 use super::inventory::{PART_OF, Release, apply_set};
 use super::object::{Key, Object, group_and_version, hash, set_label};
 use super::waves::rank;
+use crate::causes::chain;
 use crate::host::Host;
 use crate::host::files::{Attributes, ensure_directory};
 

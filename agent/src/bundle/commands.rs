@@ -14,7 +14,7 @@ use super::preflight::Change;
 use super::time::rfc3339;
 use super::{report, show};
 use crate::cli::{PlanOutput, StatusOutput};
-use crate::commands::{CommandError, FAILED};
+use crate::commands::{CommandError, FAILED, accepted};
 use crate::host::Host;
 use crate::host::service::unix_seconds;
 use crate::reconcile::survey_as_reported;
@@ -114,11 +114,7 @@ async fn annotate(host: &Host, name: &str, value: Value) -> Outcome {
 }
 
 fn applier(host: &Host) -> Result<(Applier, Node), CommandError> {
-    let survey = survey_as_reported(host);
-    let node = survey
-        .obeyed()
-        .cloned()
-        .ok_or_else(|| failed("no node.json was accepted", "see `basalt-agent status`"))?;
+    let node = accepted(&survey_as_reported(host))?.clone();
     let rules = settings::load(host).settings.bundle;
     Ok((Applier::new(host, &node, rules), node))
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::object::{Key, Object};
+use crate::host::service::unix_seconds;
 
 /// Where the inventory is.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -69,6 +70,18 @@ pub(crate) struct Trial {
     /// It changes which versions of a kind of its own are stored: there is no way back.
     #[serde(default)]
     pub(crate) is_one_way: bool,
+}
+
+impl Trial {
+    /// One that begins now.
+    pub(crate) fn of(release: &Release) -> Trial {
+        Trial {
+            release: release.clone(),
+            began: unix_seconds(),
+            is_return: false,
+            is_one_way: false,
+        }
+    }
 }
 
 /// A bundle that did not become healthy.

@@ -77,10 +77,10 @@ fn kept(host: &Host, node: &Node) -> Result<Report, CommandError> {
 /// `basalt-agent rotate`: leaves a request for each certificate, waits for the service to answer, and says what it came to.
 ///
 /// # Errors
-/// When there is no service to ask, or no such certificate.
+/// When there is no service to ask, nobody knows what the node is to be, or it has no such certificate.
 pub(crate) async fn rotate(
     host: &Host,
-    node: Option<&Node>,
+    node: Result<&Node, CommandError>,
     name: Option<&str>,
     now: bool,
     limit: Duration,
@@ -100,7 +100,7 @@ pub(crate) async fn rotate(
         return Err(failed("the certificates of this node are kept by somebody else".into(), hint));
     }
     // By what the node is to have: a service that has just started has not reported any yet.
-    let certificates = node.and_then(vault_of).into_iter().flat_map(|it| &it.certificates);
+    let certificates = vault_of(node?).into_iter().flat_map(|it| &it.certificates);
     let all: Vec<String> = certificates.map(|it| it.name.to_string()).collect();
     let names = match name {
         None => all,
@@ -125,7 +125,9 @@ pub(crate) async fn rotate(
         for name in left {
             let rotation = report.row(&name).and_then(|row| row.rotation.clone());
             match rotation.filter(|rotation| rotation.id == id).map(|rotation| rotation.outcome) {
-                Some(Outcome::Done(text)) => show::print(&format!("{name}: {text}\n"))?,
+                Some(Outcome::Done(text)) => {
+                    show::print(&format!("{name}: {text}\n"))?;
+                }
                 Some(Outcome::Failed(text)) => {
                     is_well = false;
                     show::print(&format!("{name}: failed: {text}\n"))?;

@@ -6,6 +6,7 @@ use basalt_model::node::{Certificate, Node};
 
 use super::record::Issued;
 use super::time::UnixSeconds;
+use crate::causes::chain;
 
 /// A request to sign, with where to send it.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +41,7 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// An error with everything behind it.
     pub(crate) fn of(error: &dyn std::error::Error, hint: Option<&str>) -> Trouble {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        Trouble { text, hint: hint.map(str::to_owned), retry_at: None }
+        Trouble { text: chain(error), hint: hint.map(str::to_owned), retry_at: None }
     }
 }
 

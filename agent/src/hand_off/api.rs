@@ -17,6 +17,7 @@ use serde_json::json;
 use super::files;
 use super::gates::{ApiSeen, Namesake};
 use super::proof::NodeSeen;
+use crate::causes::chain;
 use crate::host::Host;
 
 /// How long one answer may take.
@@ -56,7 +57,7 @@ impl Server {
         config.connect_timeout = Some(DEADLINE);
         config.read_timeout = Some(DEADLINE);
         config.default_retry = false;
-        let client = Client::try_from(config).map_err(|error| chain(&error))?;
+        let client = Client::try_from(config).map_err(|error| failed(&error))?;
         Ok(Self { client, node: node.name.to_string() })
     }
 
@@ -174,23 +175,14 @@ async fn within<T>(asking: impl Future<Output = kube::Result<T>>) -> Result<T, A
             let text = if status.message.is_empty() { &status.reason } else { &status.message };
             Err(ApiError(format!("it answers {}: {text}", status.code)))
         }
-        Ok(answer) => answer.map_err(|error| chain(&error)),
+        Ok(answer) => answer.map_err(|error| failed(&error)),
         Err(_) => Err(ApiError(format!("no answer within {} s", DEADLINE.as_secs()))),
     }
 }
 
-/// An error with all its causes. None of them holds a secret: a key is named by its file.
-fn chain(error: &dyn std::error::Error) -> ApiError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    ApiError(text)
+/// None of its causes holds a secret: a key is named by its file.
+fn failed(error: &dyn std::error::Error) -> ApiError {
+    ApiError(chain(error))
 }
 
 /// The machine id and the kubelet's version that a node object tells.

@@ -6,6 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::activate::KeyMatch;
 use crate::host::{Host, look};
 
 /// A certificate whose key is beside it.
@@ -36,13 +37,12 @@ pub(crate) fn load(host: &Host, path: &str) -> Result<PairSeen, String> {
 pub(crate) fn parse(pem: &[u8]) -> Result<PairSeen, String> {
     let der = CertificateDer::from_pem_slice(pem).map_err(|_| "it holds no certificate")?;
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "it holds no private key")?;
-    let provider = rustls::crypto::ring::default_provider();
-    let key = provider.key_provider.load_private_key(key).map_err(|_| "its key is not usable")?;
     let (_, certificate) =
         X509Certificate::from_der(&der).map_err(|error| format!("its certificate: {error}"))?;
-    let public = key.public_key().ok_or("its key is of an unknown kind")?;
-    if public.as_ref() != certificate.public_key().raw {
-        return Err("its key is not the certificate's".to_owned());
+    match KeyMatch::of(&der, key) {
+        KeyMatch::Own => {}
+        KeyMatch::Other => return Err("its key is not the certificate's".to_owned()),
+        KeyMatch::Unknown => return Err("its key is damaged or of an unknown kind".to_owned()),
     }
     let subject = certificate.subject();
     let text = |value: &x509_parser::x509::AttributeTypeAndValue<'_>| {
@@ -109,11 +109,13 @@ mod tests {
     fn what_is_no_pair_is_said_without_its_text() {
         let (certificate, key) = made();
         let (_, other) = made();
+        let strange = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         for (pem, error) in [
             (String::new(), "it holds no certificate"),
             (certificate.clone(), "it holds no private key"),
             (key.clone(), "it holds no certificate"),
             (format!("{certificate}{other}"), "its key is not the certificate's"),
+            (format!("{certificate}{strange}"), "its key is damaged or of an unknown kind"),
         ] {
             assert_eq!(parse(pem.as_bytes()).unwrap_err(), error);
         }

@@ -25,7 +25,7 @@ pub(crate) mod watch;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{FileType, Gid, Uid};
 
 use self::root::{LastPart, resolve};
 
@@ -81,6 +81,9 @@ impl Host {
     pub(crate) fn at(root: &Utf8Path) -> io::Result<Host> {
         let root = root.canonicalize_utf8()?;
         let stat = rustix::fs::stat(root.as_std_path())?;
+        if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         let owner = Owner { user: stat.st_uid, group: stat.st_gid };
         let mut host = Host { root, owner, labels: false };
         host.labels = host.real(SELINUX_ENFORCE_PATH).exists();
@@ -117,5 +120,21 @@ impl Host {
             Ok(below) => self.real(below.as_str()),
             Err(_) => path.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_a_directory() {
+        let keep = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(keep.path()).unwrap();
+        Host::at(root).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        let kind = |path: &str| Host::at(&root.join(path)).unwrap_err().kind();
+        assert_eq!(kind("file"), io::ErrorKind::NotADirectory);
+        assert_eq!(kind("gone"), io::ErrorKind::NotFound);
     }
 }

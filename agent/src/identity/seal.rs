@@ -120,7 +120,7 @@ impl Vise {
                     let text = Kept(blob.expose().to_owned());
                     return (Sealed { by: Sealer::SystemdCreds, text }, None);
                 }
-                Err(error) => reason = crate::vault::error::chain(&error),
+                Err(error) => reason = crate::causes::chain(&error),
             }
         }
         let text = Kept(secret.expose().to_owned());

@@ -23,6 +23,7 @@ pub(crate) use self::status::add_to;
 use self::bill::{Baked, BillError};
 use self::report::Row;
 use self::store::{Store, StoreError};
+use crate::causes::chain;
 use crate::host::{Host, generations, look};
 use crate::probe::look::{images_of, pods_of};
 
@@ -197,12 +198,7 @@ fn sandbox(host: &Host, store: &Store, baked: &[Baked]) -> Result<Option<Row>, I
 }
 
 fn failed(error: &ImageError) -> RowState {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        reason += &format!(": {error}");
-        cause = error.source();
-    }
+    let reason = chain(error);
     tracing::error!(error = %reason, "cannot import a baked-in image");
     RowState::Failed { reason, hint: error.hint().to_owned() }
 }

@@ -205,17 +205,6 @@ impl fmt::Display for ServerFault {
     }
 }
 
-/// An error with everything behind it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
-}
-
 struct Faults<'a>(&'a [ServerFault]);
 
 impl fmt::Display for Faults<'_> {

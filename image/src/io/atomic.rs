@@ -35,7 +35,7 @@ pub fn replace_file<T, E: From<PlaceError>>(
         // The umask takes its part off, as for any file that is not made by tempfile.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(parent)
-        .map_err(failed("create a file beside"))?;
+        .map_err(|error| failed("create a file beside")(bare(&error)))?;
     let mut writer = BufWriter::new(beside.reopen().map_err(failed("write beside"))?);
     let value = fill(&mut writer)?;
     writer.flush().map_err(failed("write"))?;
@@ -61,7 +61,7 @@ pub fn replace_folder<T, E: From<PlaceError>>(
         .prefix(&format!(".{name}.partial-"))
         .permissions(Permissions::from_mode(0o777))
         .tempdir_in(parent)
-        .map_err(failed("create a folder beside"))?;
+        .map_err(|error| failed("create a folder beside")(bare(&error)))?;
     let folder = Utf8Path::from_path(beside.path()).ok_or_else(|| {
         failed("create a folder beside")(io::Error::other("the path is not valid UTF-8"))
     })?;
@@ -113,6 +113,11 @@ fn fail(doing: &'static str, path: &Utf8Path) -> impl Fn(io::Error) -> PlaceErro
     move |source| PlaceError { doing, path: path.to_owned(), source }
 }
 
+/// The error without the name that was made up, which tempfile adds: the message has the one that is meant.
+fn bare(error: &io::Error) -> io::Error {
+    error.kind().into()
+}
+
 fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -131,6 +136,18 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_that_takes_nothing_is_named_as_it_was_given() {
+        let target = Utf8Path::new("/proc/self/fdinfo/a.tar");
+        let file = replace_file(target, |_| Ok::<_, PlaceError>(())).unwrap_err();
+        assert_eq!(file.to_string(), "cannot create a file beside `/proc/self/fdinfo/a.tar`");
+        let folder = replace_folder(target, |_| Ok::<_, PlaceError>(())).unwrap_err();
+        assert_eq!(folder.to_string(), "cannot create a folder beside `/proc/self/fdinfo/a.tar`");
+        for error in [file, folder] {
+            assert!(!error.source.to_string().contains("a.tar"), "{}", error.source);
+        }
+    }
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
         let folder = tempfile::tempdir().unwrap();

@@ -327,9 +327,35 @@ impl BaseImage {
     /// # Errors
     /// When a blob is missing, damaged or no layer. What is in `blobs` then is of no use.
     pub fn take_over(&self, blobs: &Utf8Path) -> Result<Tree, BaseError> {
+        self.read_layers(|from, layer| {
+            let to = blobs.join(layer.descriptor.digest.hex());
+            link_or_copy(&from, &to)
+                .map_err(|source| BaseError::Copy { from: from.clone(), source })?;
+            // The copy is what gets checked, since it is what gets shipped; messages name the original.
+            list_layer(from, &to, layer)
+        })
+    }
+
+    /// Gives the names in the image, as [`take_over`](Self::take_over) does, and takes nothing over.
+    ///
+    /// # Errors
+    /// When a blob is missing, damaged or no layer.
+    pub fn names(&self) -> Result<Tree, BaseError> {
+        self.read_layers(|from, layer| {
+            let at = from.clone();
+            list_layer(from, &at, layer)
+        })
+    }
+
+    /// Lays the listings that `read` makes of the layers' blobs over one another.
+    fn read_layers(
+        &self,
+        read: impl Fn(Utf8PathBuf, &BaseLayer) -> Result<Listing, BaseError> + Sync,
+    ) -> Result<Tree, BaseError> {
         let Some(layout) = &self.layout else { return Ok(Tree::default()) };
-        let listings =
-            parallel::try_map(&self.layers, |_, layer| take_over_layer(layout, layer, blobs))?;
+        let listings = parallel::try_map(&self.layers, |_, layer| {
+            read(layout.blob(&layer.descriptor.digest), layer)
+        })?;
         let mut tree = Tree::default();
         for listing in listings {
             tree.apply(listing);
@@ -338,17 +364,10 @@ impl BaseImage {
     }
 }
 
-fn take_over_layer(
-    layout: &Layout,
-    layer: &BaseLayer,
-    blobs: &Utf8Path,
-) -> Result<Listing, BaseError> {
-    let from = layout.blob(&layer.descriptor.digest);
-    let to = blobs.join(layer.descriptor.digest.hex());
-    link_or_copy(&from, &to).map_err(|source| BaseError::Copy { from: from.clone(), source })?;
-    // The copy is what gets checked, since it is what gets shipped; messages name the original.
+/// Lists the layer `from`, which is read at `at`.
+fn list_layer(from: Utf8PathBuf, at: &Utf8Path, layer: &BaseLayer) -> Result<Listing, BaseError> {
     let read_error = |source| LayoutError::Read { path: from.clone(), source };
-    let mut blob = DigestReader::new(File::open(&to).map_err(read_error)?);
+    let mut blob = DigestReader::new(File::open(at).map_err(read_error)?);
     let content = match layer.compression {
         Compression::None => list(&mut blob),
         Compression::Gzip => list(MultiGzDecoder::new(&mut blob)),

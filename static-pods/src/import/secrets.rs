@@ -1,6 +1,6 @@
 //! Values that must not stand in a manifest, and where they are taken from instead.
 
-use basalt_model::secret_value::passwords;
+use basalt_model::secret_value::{is_plain, passwords};
 
 /// The folder on the host where secrets of imported pods are expected, each in a file that a template of vault-agent
 /// writes.
@@ -33,11 +33,7 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
     let is_place = words.last().is_some_and(|word| ["FILE", "PATH", "DIR"].contains(word));
     let is_named =
         words.iter().any(|word| WORDS.contains(word) || ENDS.iter().any(|end| word.ends_with(end)));
-    // A path or a switch tells nobody anything.
-    let is_plain = value.is_empty()
-        || value.starts_with('/')
-        || ["true", "false", "yes", "no"].contains(&value);
-    is_named && !is_place && !is_plain
+    is_named && !is_place && !is_plain(value)
 }
 
 /// Whether a text of many lines holds a secret: a line `NAME=VALUE` or `NAME: VALUE`, or a word that is one by itself.

@@ -3,7 +3,7 @@
 
 use super::tree::At;
 use super::{Effect, Sink};
-use basalt_model::secret_value::{is_secret_name, looks_secret};
+use basalt_model::secret_value::{is_plain, is_secret_name, looks_secret};
 
 pub(super) fn check(container: &At<'_>, sink: &mut Sink<'_>) {
     for variable in container.get("env").items() {
@@ -31,9 +31,7 @@ fn refuse(at: &At<'_>, message: &str, sink: &mut Sink<'_>) {
     sink.add(Effect::Unsafe, "basalt-secret-value", at, message, remedy);
 }
 
-/// What tells nobody anything: nothing, a path, a switch, another variable.
+/// What tells nobody anything: in a manifest that is the name of another variable too.
 fn is_place(value: &str) -> bool {
-    value.is_empty()
-        || value.starts_with(['/', '$'])
-        || ["true", "false", "yes", "no"].contains(&value)
+    is_plain(value) || value.starts_with('$')
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::{PORT, PodNode};
+use crate::needs;
 use crate::peers::Peer;
 
 /// An answer that takes longer is late. On a machine that has much else to do, one takes seconds and comes.
@@ -103,7 +104,7 @@ impl Load {
         let said = String::from_utf8_lossy(&output.stdout);
         let requests = read(&said).with_context(|| format!("wrk printed:\n{said}"))?;
         if requests.lost() > 0 || requests.late > 0 {
-            eprintln!("wrk printed:\n{said}");
+            needs::say(&format!("wrk printed:\n{said}"));
         }
         Ok(requests)
     }

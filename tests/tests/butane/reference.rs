@@ -1,10 +1,9 @@
 //! The reference compiler, asked about many configs in one process.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::process::Command;
 
 use camino::Utf8Path;
+use e2e::command::ask;
 use e2e::peers::{Peer, peer};
 use serde::{Deserialize, Serialize};
 
@@ -118,22 +117,6 @@ impl Reference {
     }
 
     fn ask<'a>(&self, requests: impl Iterator<Item = Request<'a>>) -> Vec<Answer> {
-        let mut lines = Vec::new();
-        for request in requests {
-            serde_json::to_writer(&mut lines, &request).unwrap();
-            lines.push(b'\n');
-        }
-        let mut child = Command::new(&self.0.program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        // The answers come while requests are still being written: one thread for both would wait for itself.
-        let writer = thread::spawn(move || input.write_all(&lines));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap().unwrap();
-        let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        answers.collect::<Result<_, _>>().unwrap()
+        ask(&self.0.program, requests).unwrap()
     }
 }

@@ -21,7 +21,7 @@ use clap::ValueEnum;
 
 use crate::progress::Progress;
 
-/// Measures our programs beside the real ones.
+/// Measure our programs beside the real ones.
 ///
 /// Every figure is the median of several runs on this machine, in this run. CPU is user and system time of the program
 /// and its children, memory the most that was resident at once. The real program works on the same input; a ratio below

@@ -1,8 +1,7 @@
 //! Whether nodes can do anything with the image that they are told to run.
 
-use std::error::Error;
-
-use basalt_image::oci::{Base, Composed, Spec};
+use basalt_image::oci::tree::Tree;
+use basalt_image::oci::{Base, Spec};
 use basalt_model::cluster::Cluster;
 use basalt_model::report::Report;
 
@@ -15,14 +14,10 @@ pub(super) fn can_nodes_boot(spec: &Spec, cluster: &Cluster, report: &mut Report
     let opened = match spec.base.open(spec.architecture) {
         Ok(opened) => opened,
         Err(error) => {
-            let mut message = format!("cannot use the base image: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                message += &format!(": {error}");
-                cause = error.source();
-            }
+            let hint = error.hint();
+            let message = format!("cannot use the base image: {:#}", anyhow::Error::new(error));
             let finding = report.error(place, path, message);
-            if let Some(hint) = error.hint() {
+            if let Some(hint) = hint {
                 finding.hint(hint);
             }
             return;
@@ -44,10 +39,11 @@ pub(super) fn can_nodes_boot(spec: &Spec, cluster: &Cluster, report: &mut Report
     );
 }
 
-/// Warns when nodes are to run an image without a kubelet, which starts the static pods.
-pub(super) fn has_kubelet(composed: &Composed, cluster: &Cluster, report: &mut Report) {
+/// Warns when nodes are to run an image without a kubelet, which starts the static pods. `base` are the names in the image
+/// that it is derived from.
+pub(super) fn has_kubelet(base: &Tree, cluster: &Cluster, report: &mut Report) {
     let is_added = cluster.image.files.iter().any(|file| file.value.path.as_str() == KUBELET);
-    if is_added || composed.base_names.get(KUBELET).is_some() || reference(cluster).is_none() {
+    if is_added || base.get(KUBELET).is_some() || reference(cluster).is_none() {
         return;
     }
     let message = format!(

@@ -85,6 +85,10 @@ pub(crate) struct Manifest {
     /// be compiled again. Absent when there was something to say about them, which is then said again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inputs: Option<String>,
+    /// A digest of that and of all that the image is made from: when it is the same, nothing has to be said about what
+    /// nodes will lack. Absent when there was something, which is then said again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checked: Option<String>,
     /// One row a file, sorted by path; all but `manifest.json` itself.
     pub(crate) artefacts: Vec<Artefact>,
 }
@@ -129,6 +133,38 @@ pub(super) fn read_manifest(dist: &Utf8Path) -> Option<Manifest> {
     serde_json::from_slice::<Manifest>(&bytes)
         .ok()
         .filter(|manifest| manifest.schema == MANIFEST_SCHEMA)
+}
+
+fn write_manifest(dist: &Utf8Path, manifest: &Manifest) -> Result<()> {
+    let path = dist.join(MANIFEST);
+    let text = manifest.to_json()?;
+    atomic::replace_file(&path, |file| {
+        file.write_all(&text).map_err(|source| PlaceError {
+            doing: "write",
+            path: path.clone(),
+            source,
+        })
+    })?;
+    Ok(())
+}
+
+impl Built {
+    /// Whether nothing was to be said about what nodes will lack when all was as `checked` says.
+    pub(super) fn is_checked(&self, checked: &str) -> bool {
+        self.manifest.checked.as_deref() == Some(checked)
+    }
+
+    /// Notes [`Manifest::checked`] for later runs.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn note_checked(&mut self, checked: Option<String>) -> Result<()> {
+        if self.manifest.checked == checked {
+            return Ok(());
+        }
+        self.manifest.checked = checked;
+        write_manifest(&self.dist, &self.manifest)
+    }
 }
 
 /// What `dist` is to hold besides what other people have put there.
@@ -242,14 +278,7 @@ impl Old {
     pub(super) fn keep(mut self, inputs: Option<String>) -> Result<Built> {
         if self.manifest.inputs != inputs {
             self.manifest.inputs = inputs;
-            let text = self.manifest.to_json()?;
-            atomic::replace_file(&self.folder.join(MANIFEST), |file| {
-                file.write_all(&text).map_err(|source| PlaceError {
-                    doing: "write",
-                    path: self.folder.join(MANIFEST),
-                    source,
-                })
-            })?;
+            write_manifest(&self.folder, &self.manifest)?;
         }
         let Old { folder: dist, manifest, digest, .. } = self;
         Ok(Built { dist, manifest, changed: false, digest, composed: None })

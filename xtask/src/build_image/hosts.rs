@@ -2,8 +2,9 @@
 //! `/etc`, and which container images are baked in. The rest is looked at on the node, before a set of pods begins.
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use basalt_image::oci::Composed;
+use anyhow::{Context, Result};
 use basalt_image::oci::tree::{Node as Name, Tree};
 use basalt_model::cluster::Cluster;
 use basalt_model::node::OwnPod;
@@ -13,7 +14,7 @@ use basalt_static_pods::lint::{self, File, Host, Policy, Rules, lint};
 use camino::Utf8Path;
 use serde_json::Value;
 
-use super::dist::{Document, Kind};
+use super::dist::{Built, Kind};
 
 /// What is judged; elsewhere things come and go while a node runs.
 const OF_THE_IMAGE: [&str; 2] = ["/usr", "/etc"];
@@ -29,31 +30,36 @@ const MADE_AT_BOOT: [&str; 6] = [
 ];
 
 /// The paths that the nodes' Ignition configs put on their disks.
-pub(super) fn laid_by_ignition(documents: &[Document]) -> BTreeSet<String> {
-    let configs = documents.iter().filter(|document| document.kind == Kind::Ignition);
+///
+/// # Errors
+/// When a config cannot be read.
+pub(super) fn laid_by_ignition(built: &Built) -> Result<BTreeSet<String>> {
+    let rows = built.manifest.artefacts.iter().filter(|row| row.kind == Kind::Ignition);
     let mut paths = BTreeSet::new();
-    for config in configs {
-        let Ok(config) = serde_json::from_slice::<Value>(&config.contents) else { continue };
+    for row in rows {
+        let path = built.dist.join(&row.path);
+        let text = fs::read(&path).with_context(|| format!("cannot read `{path}`"))?;
+        let Ok(config) = serde_json::from_slice::<Value>(&text) else { continue };
         for kind in ["files", "directories", "links"] {
             let items = config["storage"][kind].as_array().into_iter().flatten();
             paths.extend(items.filter_map(|item| Some(item["path"].as_str()?.to_owned())));
         }
     }
-    paths
+    Ok(paths)
 }
 
-/// Warns of what nodes will lack. `ignition` are the paths of [`laid_by_ignition`].
+/// Warns of what nodes will lack: of what is in neither `base`, nor the image's own files, nor `ignition`, the paths of
+/// [`laid_by_ignition`].
 pub(super) fn can_pods_start(
-    composed: &Composed,
+    base: &Tree,
     cluster: &Cluster,
     folder: &Utf8Path,
-    ignition: &BTreeSet<String>,
+    mut ignition: BTreeSet<String>,
     report: &mut Report,
 ) {
-    let mut laid = ignition.clone();
     let files = cluster.image.files.iter().map(|file| format!("/{}", file.value.path.value));
-    laid.extend(files);
-    check(&composed.base_names, cluster, folder, &laid, report);
+    ignition.extend(files);
+    check(base, cluster, folder, &ignition, report);
 }
 
 fn check(

@@ -22,12 +22,14 @@ mod summary;
 mod target;
 mod templates;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result};
+use basalt_image::oci::base::BaseError;
 use basalt_image::oci::compose::ComposeError;
+use basalt_image::oci::tree::Tree;
 use basalt_image::oci::{Base, Spec};
 use basalt_model::cluster::{BaseImage, Cluster, ImagePlan};
 use basalt_model::report::{Place, Report};
@@ -50,7 +52,7 @@ const DEFAULT_DIST: &str = "dist";
 /// every day.
 const EPOCH: u64 = 0;
 
-/// Compiles a cluster and writes its images, Ignition configs and PXE files.
+/// Compile a cluster.yaml into Ignition configs, an OS image and PXE files.
 ///
 /// Every finding about `cluster.yaml` and the Butane files is printed at once, with its place, and nothing is written
 /// as long as one is an error. The result appears as a whole: an interrupted or failed run leaves the old one as it
@@ -156,15 +158,14 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
     if !report.is_empty() {
         say(&report);
     }
-    let mut ignition = BTreeSet::new();
-    let built = match (compiled, old) {
+    let all_inputs = dist::hex(format!("{inputs}\n{}", spec.labels[dist::INPUTS_LABEL]).as_bytes());
+    let mut built = match (compiled, old) {
         (None, Some(old)) if old.has_image_of(&spec) => old.keep(Some(inputs))?,
         (compiled, old) => {
             let mut report = Report::new(cluster_file.as_str());
             let Some((documents, inputs)) = compiled.or_else(|| compile(&mut report)) else {
                 return Ok(refuse(&report));
             };
-            ignition = hosts::laid_by_ignition(&documents);
             let wanted = Wanted { spec: &spec, documents: &documents, inputs };
             match dist::build(&dist, wanted, old, arguments.force, progress) {
                 Ok(built) => built,
@@ -172,10 +173,17 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
             }
         }
     };
-    if let Some(composed) = &built.composed {
+    if !built.is_checked(&all_inputs) {
         let mut report = Report::new(cluster_file.as_str());
-        checks::has_kubelet(composed, &cluster, &mut report);
-        hosts::can_pods_start(composed, &cluster, folder, &ignition, &mut report);
+        let base = match &built.composed {
+            Some(composed) => composed.base_names.clone(),
+            None => base_names(&spec).context("cannot tell what nodes will lack")?,
+        };
+        checks::has_kubelet(&base, &cluster, &mut report);
+        let ignition = hosts::laid_by_ignition(&built)?;
+        hosts::can_pods_start(&base, &cluster, folder, ignition, &mut report);
+        // What is said once is said as long as it holds.
+        built.note_checked(report.is_empty().then_some(all_inputs))?;
         if !report.is_empty() {
             say(&report);
         }
@@ -246,6 +254,10 @@ fn base(image: &ImagePlan, folder: &Utf8Path, report: &mut Report) -> Option<Bas
             None
         }
     }
+}
+
+fn base_names(spec: &Spec) -> Result<Tree, BaseError> {
+    spec.base.open(spec.architecture)?.names()
 }
 
 /// What the image is made of, with a digest of all of it in a label.

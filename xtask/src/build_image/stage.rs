@@ -90,7 +90,7 @@ impl Stage {
             let node = document.and_then(|document| document.node.clone());
             artefacts.push(Artefact { path, kind, node, sha256, size, digest });
         }
-        let manifest = Manifest { schema: MANIFEST_SCHEMA, inputs, artefacts };
+        let manifest = Manifest { schema: MANIFEST_SCHEMA, inputs, checked: None, artefacts };
         let text = manifest.to_json()?;
         self.write(MANIFEST, |file| file.write_all(&text))?;
         Ok(manifest)

@@ -1,7 +1,6 @@
 //! `cargo xtask bundle build`: a folder of YAML becomes an artefact.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -16,7 +15,7 @@ use super::settings::Settings;
 use super::with_hint;
 use crate::FAILED;
 use crate::findings::{Color, Output};
-use crate::output::{Format, print};
+use crate::output::{Format, print, say};
 use crate::progress::Progress;
 
 /// Make a bundle of a folder with waves of Kubernetes YAML.
@@ -67,9 +66,11 @@ pub(super) fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode
         anyhow::bail!("`{}` is a bundle already; name the folder it was made of", input.path);
     }
     let checked = lint::check(&input);
-    let mut stderr = io::stderr().lock();
-    lint::print(&input, &checked, Output::Text, Color::Never.is_wanted(), &mut stderr)?;
-    drop(stderr);
+    let mut findings = Vec::new();
+    lint::print(&input, &checked, Output::Text, Color::Never.is_wanted(), &mut findings)?;
+    if !findings.is_empty() {
+        say(String::from_utf8_lossy(&findings).trim_end());
+    }
     let settings = match &checked.settings {
         Some(settings) if !checked.is_refused() => settings,
         Some(_) | None => return Ok(ExitCode::from(FAILED)),

@@ -2,15 +2,20 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use basalt_image::bundle::index::is_wave_name;
-use basalt_image::bundle::{self, ContentFile, Index, content};
-use basalt_image::oci::layout::MARKER;
+use basalt_image::bundle::{self, ContentFile, Index, StoreError, content};
+use basalt_image::oci::layout::{LayoutError, MARKER};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::settings::FILE;
 use super::with_hint;
 use crate::source;
+
+/// What to name instead of something that is no bundle.
+const HINT: Option<&str> = Some(
+    "name a folder with a `bundle.yaml`, or what `cargo xtask bundle build` made of one: an OCI layout or an archive",
+);
 
 /// The files of a bundle, and what is said about them.
 #[derive(Debug)]
@@ -39,9 +44,19 @@ impl Input {
     /// # Errors
     /// When it cannot be read, or is none of them.
     pub(super) fn read(path: &Utf8Path) -> Result<Self> {
-        if path.is_file() || path.join(MARKER.0).is_file() {
+        let kind = fs::metadata(path).with_context(|| format!("cannot read `{path}`"))?;
+        let settings = path.join(FILE);
+        if kind.is_dir() && !settings.exists() && !path.join(MARKER.0).is_file() {
+            let neither = format!("it has neither a `{FILE}` nor an `{}`", MARKER.0);
+            return Err(with_hint(anyhow!("the folder `{path}` is no bundle: {neither}"), HINT));
+        }
+        if !kind.is_dir() || path.join(MARKER.0).is_file() {
             let opened = bundle::open(path, None).map_err(|error| {
-                let hint = error.hint();
+                let hint = match &error {
+                    StoreError::NotAnArchive { .. } | StoreError::NoBundle { .. } => HINT,
+                    StoreError::Layout(LayoutError::NotALayout { .. }) => HINT,
+                    _ => error.hint(),
+                };
                 with_hint(error, hint)
             })?;
             return Ok(Self {
@@ -51,7 +66,6 @@ impl Input {
                 strangers: Vec::new(),
             });
         }
-        let settings = path.join(FILE);
         let text = source::read(&settings)
             .with_context(|| format!("cannot read `{settings}`, which says what the bundle is"))?;
         let mut input = Self {
@@ -114,5 +128,42 @@ impl Input {
     /// The name of a file as the person would name it.
     pub(super) fn name(&self, file: &str) -> String {
         self.path.join(file).into_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::explained;
+
+    #[track_caller]
+    fn check(path: &Utf8Path, expected: &str) {
+        let expected = expected.replace("PATH", path.as_str());
+        assert_eq!(explained(&Input::read(path).unwrap_err()), expected);
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_told_from_what_is_one() {
+        let keep = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(keep.path()).unwrap();
+        let file = folder.join("notes.txt");
+        fs::write(&file, "milk, bread\n").unwrap();
+        let hint = "\nhint: name a folder with a `bundle.yaml`, or what `cargo xtask bundle build` made of one: an OCI layout or an archive";
+        check(
+            folder,
+            &format!(
+                "error: the folder `PATH` is no bundle: it has neither a `bundle.yaml` nor an `oci-layout`{hint}"
+            ),
+        );
+        check(
+            &file,
+            &format!(
+                "error: `PATH` is not an OCI archive: it is no tar file, or a damaged one{hint}"
+            ),
+        );
+        check(
+            &folder.join("gone"),
+            "error: cannot read `PATH`\n  caused by: No such file or directory (os error 2)",
+        );
     }
 }

@@ -126,7 +126,10 @@ fn derives_from_a_base() {
     let folder = Folder::new();
     let base = base_in(&folder.path.join("base"));
     let out = folder.path.join("out");
-    let composed = compose(&spec(base, our_components()), &out).unwrap();
+    let composed = compose(&spec(base.clone(), our_components()), &out).unwrap();
+    let names = base.open(Architecture::Amd64).unwrap().names().unwrap();
+    assert!(names.get("usr/bin/bash").is_some() && names.get("usr/bin/agent").is_none());
+    assert_eq!(names, composed.base_names);
 
     let (base_manifest, base_config) = documents(&folder.path.join("base"));
     let (manifest, config) = documents(&out);
