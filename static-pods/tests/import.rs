@@ -5,15 +5,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod imported;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use basalt_model::report::{Report, Severity};
+use basalt_model::report::Report;
 use basalt_model::yaml::{self, Value, Yaml};
 use basalt_static_pods::import::{Fate, Imported, Note, Reference, Source, Unread, import};
-use basalt_static_pods::lint::{self, Rules};
 use expect_test::expect_file;
+use imported::{FOLDER, imported, linted, names, said};
 use proptest::prelude::*;
 
 /// What stands in the cases as a secret, and must never stand in anything made of them.
@@ -98,19 +100,6 @@ fn check(name: &str) -> Case {
     }
     assert!(!case.imported.is_refused(), "{report}");
     case
-}
-
-/// The kubelet takes all pods, together.
-fn linted(imported: &Imported) {
-    let names: Vec<String> = imported.pods.iter().map(|pod| format!("{}.yaml", pod.name)).collect();
-    let files: Vec<lint::File<'_>> = names
-        .iter()
-        .zip(&imported.pods)
-        .map(|(name, pod)| lint::File { name, bytes: pod.manifest.as_bytes() })
-        .collect();
-    let findings = lint::lint(&files, Rules::Kubelet);
-    let errors: Vec<_> = findings.iter().filter(|f| f.severity() == Severity::Error).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 /// Each line with a key has a note, there or on a line that continues it.
@@ -220,36 +209,6 @@ fn what_is_included_is_imported_once() {
         let twice = imported.notes.iter().any(|note| note.message.contains("another pod"));
         assert!(!twice, "{:#?}", imported.notes);
     }
-}
-
-/// Stands for a folder.
-const FOLDER: &str = "(a folder)";
-
-/// What becomes of texts that refer to one another.
-fn imported(files: &[(&str, &str)], given: &[&str]) -> Imported {
-    let find = |wanted: &str| files.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text);
-    let sources: Vec<Source<'_>> =
-        given.iter().map(|name| Source { name, text: find(name).unwrap() }).collect();
-    let mut read = |reference: Reference<'_>| {
-        let (folder, _) = reference.from.rsplit_once('/').unwrap_or_default();
-        let path = format!("{folder}/{}", reference.path);
-        match find(path.trim_start_matches('/')) {
-            Some(FOLDER) => Err(Unread::Folder),
-            found => found.map(str::to_owned).ok_or(Unread::Absent),
-        }
-    };
-    import(&sources, &mut read)
-}
-
-fn names(imported: &Imported) -> Vec<&str> {
-    imported.pods.iter().map(|pod| pod.name.as_str()).collect()
-}
-
-/// The notes about one file, as they are shown, but for those of what is carried.
-fn said(imported: &Imported, file: &str) -> Vec<String> {
-    let notes = imported.notes.iter().filter(|note| note.file == file);
-    let notes = notes.filter(|note| note.fate != Fate::Carried);
-    notes.map(|note| note.to_string().replace("\n  remedy", "")).collect()
 }
 
 /// The `.env` of a project says which files it is made of, and which services run.
@@ -516,107 +475,4 @@ fn what_cannot_be_understood_is_refused() {
         "services:\n  a: {extends: b, cap_add: {c: d}}\n  b: {cap_add: [e]}\n",
         "a.yaml:2:28: error: services.a.cap_add: it is of another kind than what it is merged over, a.yaml:3:16",
     );
-}
-
-/// Of a container's limits and its unit's the tighter ones hold, whichever come first.
-#[test]
-fn the_tighter_limit_holds() {
-    let unit = |own: &str, of_unit: &str| {
-        let text = format!(
-            "[Container]\nImage=r.example/a\nPodmanArgs={own}\n[Service]\nRestart=always\n{of_unit}\n"
-        );
-        imported(&[("a.container", &text)], &["a.container"]).pods[0].manifest.clone()
-    };
-    for (own, of_unit, cpu, memory) in [
-        ("--cpus=1.5 --memory=2g", "CPUQuota=200%\nMemoryMax=3G", "1500m", "2Gi"),
-        ("--cpus=2 --memory=3g", "CPUQuota=150%\nMemoryMax=2G", "1500m", "2Gi"),
-        ("--cpu-quota=150000 --memory=2g", "CPUQuota=200%\nMemoryMax=3G", "1500m", "2Gi"),
-    ] {
-        let manifest = unit(own, of_unit);
-        let limits = format!("      limits:\n        cpu: '{cpu}'\n        memory: '{memory}'\n");
-        assert!(manifest.contains(&limits), "{own} {of_unit}\n{manifest}");
-    }
-}
-
-/// What is said of a pod holds for its containers.
-#[test]
-fn a_pod_hands_on_what_it_has() {
-    let image = "Image=r.example/a\nPod=p.pod\n";
-    let files = [
-        (
-            "p.pod",
-            "[Pod]\nPodmanArgs=--memory=1g --cpus=2 --device=/dev/fuse --security-opt=label=disable --security-opt=seccomp=/a.json\n[Service]\nRestart=always\nMemoryMax=512M\n",
-        ),
-        ("a.container", &format!("[Container]\n{image}PodmanArgs=--memory=400m\n")),
-        (
-            "b.container",
-            &format!(
-                "[Container]\n{image}PodmanArgs=--memory=2g --security-opt=seccomp=unconfined\n"
-            ),
-        ),
-    ];
-    let made = imported(&files, &["p.pod", "a.container", "b.container"]);
-    linted(&made);
-    let manifest = &made.pods[0].manifest;
-    // Together they may have more than the pod, but not request it.
-    for expected in [
-        "  restartPolicy: Always\n",
-        "  resources:\n    limits:\n      cpu: '2'\n      memory: '512Mi'\n",
-        "      limits:\n        memory: '400Mi'\n      requests:\n        memory: '0'\n",
-        "      limits:\n        memory: '512Mi'\n      requests:\n        memory: '0'\n",
-        "      seccompProfile:\n        localhostProfile: a.json\n        type: Localhost\n",
-        "      seccompProfile:\n        type: Unconfined\n",
-    ] {
-        assert!(manifest.contains(expected), "{expected}\n{manifest}");
-    }
-    for of_both in ["privileged: true", "type: spc_t", "mountPath: /dev/fuse"] {
-        assert_eq!(manifest.matches(of_both).count(), 2, "{of_both}\n{manifest}");
-    }
-}
-
-/// A container that opens devices is privileged, whatever else is said of it.
-#[test]
-fn devices_need_privileges() {
-    for arguments in
-        ["--device=/dev/kvm --privileged=false", "--privileged=false --device=/dev/kvm"]
-    {
-        let text = format!("[Container]\nImage=r.example/a\nPodmanArgs={arguments}\n");
-        let made = imported(&[("a.container", &text)], &["a.container"]);
-        assert!(made.pods[0].manifest.contains("privileged: true"), "{}", made.pods[0].manifest);
-    }
-}
-
-/// What podman keeps away from the host is not written there by the pod.
-#[test]
-fn overlays_are_read_only() {
-    let text = "[Container]\nImage=r.example/a\nVolume=/srv/a:/a:O\n";
-    let made = imported(&[("a.container", text)], &["a.container"]);
-    let mount = "- name: a\n      mountPath: /a\n      readOnly: true\n";
-    assert!(made.pods[0].manifest.contains(mount), "{}", made.pods[0].manifest);
-    let said = said(&made, "a.container").join("\n");
-    assert!(said.contains("broken: Container.Volume: mounted read-only"), "{said}");
-}
-
-/// Capabilities of other users than root are lost, and said to be.
-#[test]
-fn capabilities_of_users() {
-    for (user, expected) in [
-        ("", None),
-        ("User=0\n", None),
-        ("User=root\n", None),
-        (
-            "User=42\n",
-            Some(
-                "lost: the program runs as user 42, and has `NET_ADMIN` only if its file in the image has",
-            ),
-        ),
-    ] {
-        let text = format!("[Container]\nImage=r.example/a\nAddCapability=CAP_NET_ADMIN\n{user}");
-        let made = imported(&[("a.container", &text)], &["a.container"]);
-        let said = said(&made, "a.container").join("\n");
-        match expected {
-            Some(expected) => assert!(said.contains(expected), "{user} {said}"),
-            None => assert!(!said.contains("program runs as"), "{user} {said}"),
-        }
-    }
 }
