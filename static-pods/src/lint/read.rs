@@ -84,7 +84,8 @@ pub(super) fn read_all(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Vec<Node>> {
         return None;
     };
     let lines = lossy.lines().collect();
-    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false };
+    let aliasing = Aliasing { read: 1, ..Aliasing::default() };
+    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false, aliasing };
     let nodes = documents.iter().map(|document| resolver.node(document, "")).collect();
     (!resolver.has_errors).then_some(nodes)
 }
@@ -170,7 +171,8 @@ fn as_yaml(bytes: &[u8], sink: &mut Sink<'_>) -> Option<Node> {
     }
     let text = String::from_utf8_lossy(bytes);
     let lines = text.lines().collect();
-    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false };
+    let aliasing = Aliasing { read: 1, ..Aliasing::default() };
+    let mut resolver = Resolver { sink, lines, in_braces: false, has_errors: false, aliasing };
     let node = resolver.node(&first, "");
     (!resolver.has_errors).then_some(node)
 }
@@ -193,6 +195,35 @@ struct Resolver<'s, 'f> {
     /// Whether the value stands between braces or brackets.
     in_braces: bool,
     has_errors: bool,
+    aliasing: Aliasing,
+}
+
+/// How much of a document stands there by aliases, as the kubelet's parser counts it while it reads
+/// (`allowedAliasRatio` of go-yaml): keys and values alike, and the document itself.
+#[derive(Default)]
+struct Aliasing {
+    depth: u32,
+    read: u32,
+    by_aliases: u32,
+    is_told: bool,
+}
+
+impl Aliasing {
+    /// Counts one value; true at the first that is too much.
+    fn is_too_much(&mut self) -> bool {
+        self.read += 1;
+        self.by_aliases += u32::from(self.depth > 0);
+        if self.is_told || self.by_aliases <= 100 || self.read <= 1000 {
+            return false;
+        }
+        let most = match f64::from(self.read) {
+            few if few <= 400_000.0 => 0.99,
+            many if many >= 4_000_000.0 => 0.10,
+            some => 0.99 - 0.89 * (some - 400_000.0) / 3_600_000.0,
+        };
+        self.is_told = f64::from(self.by_aliases) / f64::from(self.read) > most;
+        self.is_told
+    }
 }
 
 const TAG_PREFIX: &str = "tag:yaml.org,2002:";
@@ -200,11 +231,14 @@ const TAG_PREFIX: &str = "tag:yaml.org,2002:";
 impl Resolver<'_, '_> {
     fn node(&mut self, yaml: &YamlNode, path: &str) -> Node {
         let place = yaml.place;
+        self.count(place, path);
         let value = match &yaml.value {
             Yaml::Alias(target) => {
                 // What it stands for has been read where it is written.
                 let outside = std::mem::replace(&mut self.in_braces, false);
+                self.aliasing.depth += 1;
                 let value = self.node(target, path).value;
+                self.aliasing.depth -= 1;
                 self.in_braces = outside;
                 value
             }
@@ -226,6 +260,15 @@ impl Resolver<'_, '_> {
         Node { place, value }
     }
 
+    fn count(&mut self, place: Place, path: &str) {
+        if self.aliasing.is_too_much() {
+            let message = "nearly all of the document stands there by aliases, which the kubelet takes for an attack";
+            let remedy = "write more of it out";
+            self.sink.at(Effect::Refused, "yaml-syntax", place, path, message, remedy);
+            self.has_errors = true;
+        }
+    }
+
     /// Notes whether a collection is written with braces or brackets; gives what was noted before.
     fn enter(&mut self, yaml: &YamlNode) -> bool {
         let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
@@ -245,6 +288,7 @@ impl Resolver<'_, '_> {
         let mut found: Vec<Entry> = Vec::with_capacity(entries.len());
         let mut seen: HashMap<String, Place> = HashMap::new();
         for (key, value) in entries {
+            self.count(key.place, path);
             if is_merge(key) {
                 self.merge(value, path, &mut found);
                 continue;
