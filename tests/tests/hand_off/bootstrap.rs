@@ -50,7 +50,7 @@ fn a_node_joins_by_a_bootstrap_token() {
     let containers = running.containers();
     let prober = Prober::start(&switch, &yard).unwrap();
 
-    running.wait_for_reason("bootstrap token: cannot read");
+    running.wait_for_reason("bootstrap token: the secret file");
     // One that the cluster does not know shows only when the kubelet has asked.
     running.put_secret(TOKEN_FILE, WRONG_TOKEN);
     running.wait_for_stage("proving");
