@@ -328,10 +328,11 @@ fn a_burst_of_changes_is_a_few_rounds() {
         bench.write(&format!("/etc/kubernetes/manifests/stranger-{number}"), "");
     }
     bench.wait_for_status("all are seen", |status| items(status, "stranger").len() == 300);
+    bench.wait_for("the service looks", |_| rounds() > before);
     let rounds = rounds() - before;
     // A slow machine takes longer than one settle time to write them; a round for each change takes none.
     let most = 5 + begin.elapsed().as_secs();
-    assert!((1..=most).contains(&rounds), "{rounds} rounds for 300 changes, at most {most} wanted");
+    assert!(rounds <= most, "{rounds} rounds for 300 changes, at most {most} wanted");
 }
 
 #[test]
