@@ -116,17 +116,7 @@ fn pki(input: &ClusterInput, pki: &KubeletPkiInput, place: Place, path: &str, re
             .error(pki.applier_role.place, &pki.applier_role.path, message)
             .hint("name another role: whoever it signs for may write to the cluster");
     }
-    if let Some(survive) = &pki.survive_outage_hours
-        && survive.value.0 >= pki.ttl_hours.0
-    {
-        let message = format!(
-            "{} hours are not less than the {} hours of life that are asked for",
-            survive.value.0, pki.ttl_hours.0
-        );
-        report
-            .error(survive.place, &survive.path, message)
-            .hint("ask for a longer life with `ttl_hours`, or for a shorter outage");
-    }
+    super::vault::outage(pki.survive_outage_hours.as_ref(), pki.ttl_hours.0, report);
     let Some(vault) = &input.vault else {
         if report.is_whole("vault") {
             report

@@ -5,7 +5,7 @@ mod shares;
 use super::texts::{url, word};
 use super::{Item, unique};
 use crate::cluster::resolve::{directory_of, survive_outage_hours};
-use crate::decode::{Located, closest};
+use crate::decode::{Between, Located, closest};
 use crate::input::{CertificateInput, ClusterInput, ReloadInput, VaultAuthInput, VaultInput};
 use crate::names::{FileMode, RoleName};
 use crate::report::{Place, Report};
@@ -247,19 +247,25 @@ fn owners(names: [&Located<String>; 2], report: &mut Report) {
     }
 }
 
+/// A certificate lives longer than Vault may be away.
+pub(super) fn outage<const LEAST: u32, const MOST: u32>(
+    survive: Option<&Located<Between<LEAST, MOST>>>,
+    ttl_hours: u32,
+    report: &mut Report,
+) {
+    let Some(survive) = survive.filter(|survive| survive.value.0 >= ttl_hours) else { return };
+    let message = format!(
+        "{} hours are not less than the {ttl_hours} hours of life that are asked for",
+        survive.value.0
+    );
+    report
+        .error(survive.place, &survive.path, message)
+        .hint("ask for a longer life with `ttl_hours`, or for a shorter outage");
+}
+
 /// How long it lives, when it is renewed and when the renewed one is taken into use.
 fn life(item: &CertificateInput, report: &mut Report) {
-    if let Some(survive) = &item.survive_outage_hours
-        && survive.value.0 >= item.ttl_hours.0
-    {
-        let message = format!(
-            "{} hours are not less than the {} hours of life that are asked for",
-            survive.value.0, item.ttl_hours.0
-        );
-        report
-            .error(survive.place, &survive.path, message)
-            .hint("ask for a longer life with `ttl_hours`, or for a shorter outage");
-    }
+    outage(item.survive_outage_hours.as_ref(), item.ttl_hours.0, report);
     if let Some(window) = &item.activation {
         if window.from == window.until {
             report
