@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::questions::How;
+use super::questions::{How, Outside, Question};
 use super::{Answer, outside};
 use crate::host::cri::Cri;
 use crate::host::{Host, look};
@@ -42,11 +42,9 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// Asks one question.
-    pub(crate) async fn ask(&self, how: &How) -> (Answer, String) {
-        let How::FromOutside { asked, source, witnesses, path } = how else {
-            return self.ask_here(how).await;
-        };
-        let here = self.ask_here(asked).await;
+    pub(crate) async fn ask(&self, question: &Question) -> (Answer, String) {
+        let here = self.ask_here(&question.how).await;
+        let Some(Outside { source, witnesses, path }) = &question.outside else { return here };
         match here {
             (Answer::Good, evidence) => {
                 outside::verdict(evidence, &outside::ask(*source, witnesses, path).await)
@@ -69,7 +67,6 @@ impl Asker {
                 return self.exec(pod, container, command, *limit_seconds).await;
             }
             How::File { path } => self.file(path),
-            How::FromOutside { .. } => Err("it is asked from outside once only".to_owned()),
         };
         match answer {
             Ok(evidence) => (Answer::Good, evidence),
@@ -303,7 +300,7 @@ mod tests {
 
     async fn ask(how: How) -> (Answer, String) {
         let (_keep, host) = scratch_host();
-        Asker { host, cri: None, containers: BTreeMap::new() }.ask(&how).await
+        Asker { host, cri: None, containers: BTreeMap::new() }.ask_here(&how).await
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -362,7 +359,7 @@ mod tests {
             ("/folder", Answer::Bad, "/folder is no file"),
             ("/gone", Answer::Bad, "/gone is not there"),
         ] {
-            assert_eq!(asker.ask(&file(path)).await, (expected, evidence.to_owned()));
+            assert_eq!(asker.ask_here(&file(path)).await, (expected, evidence.to_owned()));
         }
     }
 }

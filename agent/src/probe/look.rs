@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::ask::Asker;
 use super::lingering::{Ages, Expected};
 use super::process::{Runtime, kubelet_name};
-use super::questions::{How, Question, questions};
+use super::questions::{Question, questions};
 use super::wanted::PodWanted;
 use super::{Answer, Evidence, Health, ImageSeen, Level, Lingering, Probe, Streak};
 use crate::apply::Overdue;
@@ -174,7 +174,7 @@ impl Asking<'_> {
         for question in questions(&self.desired.node, self.pods, &own_addresses()) {
             let asker = asker.clone();
             asked.spawn(async move {
-                let (answer, evidence) = asker.ask(&question.how).await;
+                let (answer, evidence) = asker.ask(&question).await;
                 let evidence = with_place(&question, evidence);
                 let Question { level, subject, name, .. } = question;
                 probe(level, subject, name, answer, evidence)
@@ -194,11 +194,11 @@ impl Asking<'_> {
 
 /// An outcome says from where it was seen.
 fn with_place(question: &Question, evidence: String) -> String {
-    match (question.level, &question.how) {
-        (Level::Outcome, How::FromOutside { .. }) | (Level::Process | Level::Function, _) => {
-            evidence
+    match (question.level, &question.outside) {
+        (Level::Outcome, None) => {
+            format!("{evidence}; another node holds the address, if any does")
         }
-        (Level::Outcome, _) => format!("{evidence}; another node holds the address, if any does"),
+        _ => evidence,
     }
 }
 

@@ -36,6 +36,19 @@ pub(crate) struct Question {
     pub(crate) subject: String,
     pub(crate) name: String,
     pub(crate) how: How,
+    /// Who is asked besides, when this node holds the address and sees that it works.
+    pub(crate) outside: Option<Outside>,
+}
+
+/// The other nodes, asked whether they reach an address too. Good is one that does; when none of them says anything, what
+/// this node sees itself has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outside {
+    /// The address of this node that the others answer.
+    pub(crate) source: IpAddr,
+    /// Where the others are asked.
+    pub(crate) witnesses: Vec<SocketAddr>,
+    pub(crate) path: String,
 }
 
 /// How it is asked.
@@ -56,16 +69,6 @@ pub(crate) enum How {
     Exec { pod: String, container: String, command: Vec<String>, limit_seconds: u64 },
     /// A file of the host that holds something.
     File { path: String },
-    /// What is asked of an address that this node has, and then from outside: whether other nodes reach it too. Good is
-    /// one that does; when none of them says anything, what this node sees itself has to do.
-    FromOutside {
-        asked: Box<How>,
-        /// The address of this node that the others answer.
-        source: IpAddr,
-        /// Where the others are asked.
-        witnesses: Vec<SocketAddr>,
-        path: String,
-    },
 }
 
 /// The questions that the pods of a set call for. `own` are the addresses that this node has now.
@@ -80,6 +83,7 @@ pub(crate) fn questions(node: &Node, pods: &[PodWanted], own: &BTreeSet<IpAddr>)
             limit_seconds: 2,
             highest_status: READY,
         },
+        outside: None,
     }];
     questions.extend(pods.iter().flat_map(|pod| readiness(node, pod)));
     questions.extend(tls(node, own));
@@ -119,7 +123,13 @@ fn readiness(node: &Node, pod: &PodWanted) -> Vec<Question> {
             _ => format!("readiness of {}", container.name),
         };
         let subject = pod.name.clone();
-        questions.extend(how.map(|how| Question { level: Level::Function, subject, name, how }));
+        questions.extend(how.map(|how| Question {
+            level: Level::Function,
+            subject,
+            name,
+            how,
+            outside: None,
+        }));
     }
     questions
 }
@@ -145,6 +155,7 @@ fn tls(node: &Node, own: &BTreeSet<IpAddr>) -> Vec<Question> {
                     address,
                     certificate: Some(control::haproxy_certificate_file(&certificate.directory)),
                 },
+                outside: None,
             });
         }
     }
@@ -168,6 +179,7 @@ fn rendered(node: &Node) -> impl Iterator<Item = Question> {
         subject: "vault-agent".to_owned(),
         name: format!("template {}", template.name),
         how: How::File { path: template.destination.to_string() },
+        outside: None,
     })
 }
 
@@ -179,26 +191,22 @@ fn outcome<'a>(
     let port = node.haproxy.as_ref().map_or(0, |haproxy| haproxy.witness_port);
     services(node).into_iter().map(move |service| {
         let address = service.address;
-        let asked = match service.sign() {
+        let how = match service.sign() {
             Sign::Connection | Sign::ProxiedConnection => How::Tcp { address },
             Sign::Handshake => How::Tls { address, certificate: None },
             Sign::Answer { path } => {
                 How::Http { address, path: path.to_owned(), limit_seconds: 3, highest_status: 499 }
             }
         };
-        let how = match own.contains(&address.ip()) {
-            false => asked,
-            true => How::FromOutside {
-                asked: Box::new(asked),
-                source: service.instance.source,
-                witnesses: (service.instance.peers.iter())
-                    .map(|peer| SocketAddr::new(*peer, port))
-                    .collect(),
-                path: control::haproxy_witness_path(address),
-            },
-        };
+        let outside = own.contains(&address.ip()).then(|| Outside {
+            source: service.instance.source,
+            witnesses: (service.instance.peers.iter())
+                .map(|peer| SocketAddr::new(*peer, port))
+                .collect(),
+            path: control::haproxy_witness_path(address),
+        });
         let (subject, name) = (address.ip().to_string(), format!("port {}", address.port()));
-        Question { level: Level::Outcome, subject, name, how }
+        Question { level: Level::Outcome, subject, name, how, outside }
     })
 }
 
@@ -228,16 +236,16 @@ mod tests {
                     }
                     How::Exec { pod, container, .. } => format!("exec in {pod}/{container}"),
                     How::File { path } => format!("file {path}"),
-                    How::FromOutside { asked, source, witnesses, path } => {
-                        let witnesses = witnesses.iter().map(SocketAddr::to_string);
-                        let witnesses = witnesses.collect::<Vec<_>>().join(", ");
-                        format!("{}; {source} asks {witnesses} for {path}", text(*asked))
-                    }
                 }
             }
             let mut lines = String::new();
             for question in questions(&node, &pods, &own) {
-                let how = text(question.how);
+                let mut how = text(question.how);
+                if let Some(Outside { source, witnesses, path }) = question.outside {
+                    let witnesses = witnesses.iter().map(SocketAddr::to_string);
+                    let witnesses = witnesses.collect::<Vec<_>>().join(", ");
+                    how += &format!("; {source} asks {witnesses} for {path}");
+                }
                 let Question { level, subject, name, .. } = question;
                 lines.push_str(&format!("{level} {subject} ({name}): {how}\n"));
             }
